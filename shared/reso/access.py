@@ -1,4 +1,4 @@
-"""What a process needs to ask the APIs of all feeds: their tokens, and their quotas."""
+"""Gives a process what its requests to the APIs of all feeds need: tokens and quotas."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from shared.stores import mongo
 
 @dataclass(frozen=True, slots=True)
 class ApiAccess:
-    """The access of one process to the APIs of all feeds."""
+    """Holds what one process needs for requests to the APIs of all feeds."""
 
     budget: OriginBudget
     """Counts the requests to all APIs."""
@@ -22,16 +22,19 @@ class ApiAccess:
 
     @classmethod
     def of(cls, database: mongo.Database, budget: OriginBudget, worker: str) -> "ApiAccess":
-        """Return the access of the process named `worker`, whose only budget is `budget`, with tokens in the database.
+        """Return the access of the process named `worker`, whose tokens are stored in `database`.
 
-        A second budget would free the slots of the first, as if they were those of an earlier run.
+        `budget` must be the only OriginBudget of the process. A second one would take the slots of the first for slots
+        of an earlier run, and free them.
         """
         return cls(budget, TokenStores(mongo.MongoTokens(database), mongo.MongoLeases(database)), worker)
 
     def token(self, feed: Feed) -> str | TokenIssuer:
-        """Return the token of the feed's API, "" if it has none; or the issuer of its tokens if they are requested.
+        """Return the token for requests to the feed's API; "" if the feed has none.
 
-        The secrets are read from the environment. Raises SecretUnreadable.
+        If the feed's tokens come from a token endpoint (`reso_auth`), the TokenIssuer that requests them is returned
+        instead. The secrets are read from the environment or `.env`. Raises SecretUnreadable if the file of a secret
+        cannot be used.
         """
         if not feed.reso.auth.uses_token_endpoint:
             return read_secret(feed.reso_token_env) if feed.reso_token_env else ""

@@ -15,7 +15,7 @@ _TOKEN_PARAMETER = "access_token"  # noqa: S105 - its name, as Bridge has it
 
 @dataclass(frozen=True, slots=True)
 class Authorised:
-    """What authorises a request: headers and query parameters by name, and the token in them ("" for none)."""
+    """Holds the token of a request ("" for none), and the headers or query parameters, by name, that carry it."""
 
     token: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -23,12 +23,12 @@ class Authorised:
 
 
 class Authorisation:
-    """Authorises the requests to one feed's MLS with a token: a fixed one, or one that the MLS issues."""
+    """Gives each request to one feed's MLS its token: a fixed one of the settings, or one that the MLS issues."""
 
     def __init__(self, feed: Feed, token: str | TokenIssuer) -> None:
         """`token` is the value of the variable that `reso_token_env` names, "" for none.
 
-        For a feed whose `reso_auth` requests tokens, it is their issuer.
+        If the feed's tokens come from a token endpoint (`reso_auth`), `token` is the TokenIssuer that requests them.
         """
         self._token = token
         self._token_env = feed.reso_token_env
@@ -36,7 +36,12 @@ class Authorisation:
         self._is_safe = urlsplit(feed.reso_url).scheme == "https" or feed.allow_private_addresses
 
     async def authorise(self) -> Authorised:
-        """Return what authorises the next request. Raises MlsUnavailable and StoreUnavailable."""
+        """Return the token of the next request, and the headers or parameters that carry it.
+
+        If the feed has no token, all of them are empty. An issued token that ends soon is renewed first. Raises
+        MlsUnavailable if the token has no value, would not go over https, or is not issued, and StoreUnavailable if the
+        database does not answer.
+        """
         is_issued = isinstance(self._token, TokenIssuer)
         if not is_issued and not self._token_env:
             return Authorised()
@@ -52,9 +57,10 @@ class Authorisation:
         return Authorised(token, headers={"Authorization": f"Bearer {token}"})
 
     async def renew(self, refused: str) -> bool:
-        """Get another token than `refused`, which the MLS did not accept; return False if the feed has only that token.
+        """Get another token than `refused`, which the MLS did not accept; return True if there is one.
 
-        Raises MlsUnavailable and StoreUnavailable.
+        False means that the token is a fixed one of the settings. Raises MlsUnavailable if the MLS issues no other
+        token, and StoreUnavailable if the database does not answer.
         """
         if not isinstance(self._token, TokenIssuer):
             return False

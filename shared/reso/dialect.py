@@ -1,4 +1,4 @@
-"""Which part of OData does an MLS accept? The facts that the scheduler learns of one feed's MLS. No I/O."""
+"""Which parts of OData does an MLS accept? A dialect holds the answers, learned from the MLS's refusals. No I/O."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +15,7 @@ _STEPS: Mapping[str, Sequence[int]] = {"max_rows": _ROWS, "max_terms": _TERMS, "
 
 
 class StatusSpelling(StrEnum):
-    """How an MLS writes a StandardStatus of several words."""
+    """How an MLS writes a StandardStatus of several words in a query."""
 
     SPACED = "Active Under Contract"
     COMPACT = "ActiveUnderContract"
@@ -25,7 +25,7 @@ class StatusSpelling(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """Holds what an MLS accepts in a query; the defaults are what the OData and RESO standards ask of it."""
+    """Holds what an MLS accepts in a query; the defaults are what the standards OData and RESO demand of an MLS."""
 
     expands: bool = True
     """True if `$expand=Media` may be asked for."""
@@ -63,7 +63,10 @@ PLAINEST = Dialect(
 
 
 def relaxed(dialect: Dialect) -> Iterator[Dialect]:
-    """Yield dialects that ask less of the MLS than `dialect` in one respect each, the likeliest first."""
+    """Yield dialects to try after the MLS refused a query in `dialect`, the likeliest to be accepted first.
+
+    Each differs from `dialect` in one fact, or in `has_in` and `max_terms` together. Some may be equal to `dialect`.
+    """
     yield replace(dialect, expands=False)
     for spelling in StatusSpelling:
         yield replace(dialect, statuses=spelling)
@@ -82,9 +85,10 @@ def relaxed(dialect: Dialect) -> Iterator[Dialect]:
 
 
 def restorations(accepted: Dialect, wanted: Dialect, name: str) -> Sequence[Dialect]:
-    """Return dialects that the field `name` of `wanted` is given back to, the best first; numbers go down by steps.
+    """Return dialects to try that equal `accepted` except in the field `name`, which is set back towards `wanted`.
 
-    In all other fields they are as `accepted`, a dialect that the MLS accepts.
+    The first dialect has the value that `wanted` has. If the value is a number, dialects with smaller numbers follow.
+    `accepted` is a dialect in which the MLS accepted a query, and `wanted` is the one in which it refused the query.
     """
     best: Any = getattr(wanted, name)
     values = [best, *(step for step in _STEPS.get(name, ()) if step < best)]

@@ -13,9 +13,10 @@ _logger = log.get(__name__)
 
 
 class DialectClient:
-    """Queries the RESO Web API of one feed's MLS, and remembers while it lives what the MLS refused.
+    """Queries the RESO Web API of one feed's MLS, and remembers in memory what the MLS refused.
 
-    Each method raises MlsUnavailable. `aclose` must be called at the end.
+    Each method that sends a request raises MlsUnavailable if the MLS gives no usable answer. `aclose` must be called at
+    the end.
     """
 
     def __init__(self, feed: str, client: MlsClient) -> None:
@@ -29,11 +30,11 @@ class DialectClient:
         await self._client.aclose()
 
     async def all_pages(self, query: PagedQuery) -> AsyncIterator[Sequence[Row]]:
-        """Yield all rows that a query asks for, page by page, and each row once.
+        """Yield all rows that a query asks for, page by page, and each row once; a yielded page may be empty.
 
-        A short page, or a page without a next link, is not taken for the last: an MLS may cut pages in silence. The
-        last answer is an empty page. Raises MlsUnavailable as incomplete if the MLS gives the same rows again and
-        again.
+        Pages are requested until the MLS has no more rows. A short page, or a page without a next link, is not taken
+        for the last page, because an MLS may leave out rows without saying so. Raises MlsUnavailable if the MLS gives
+        no usable answer; its failure is INCOMPLETE if the MLS gives the same rows again and again.
         """
         seen, last, read, counts_pages = set[str](), None, 0, False
         while True:
@@ -59,15 +60,19 @@ class DialectClient:
                 counts_pages = True
 
     async def chain(self, page: ODataPage) -> AsyncIterator[ODataPage]:
-        """Yield the given page, and the pages that its next links lead to, at most 101 in all."""
+        """Yield the given page, then request and yield the pages that its next links lead to, at most 101 in all.
+
+        Raises MlsUnavailable.
+        """
         async for following in self._client.following(page):
             yield following
 
     async def first_page(self, resource: str, query: Query) -> ODataPage:
-        """Request and return the first page of a resource for a query, in the MLS's dialect.
+        """Request and return the first page of a resource, such as Property, for a query in the MLS's dialect.
 
-        If the MLS refuses the query, plainer ones are tried, and the dialect that it accepts is remembered. Raises the
-        MlsUnavailable of the first query if the MLS refuses all.
+        If the MLS refuses the query in the dialect that is known so far, plainer forms of the query are tried. The
+        dialect of the first form that the MLS accepts is remembered. If the MLS refuses all forms, its first
+        MlsUnavailable is raised.
         """
         options = query(self.dialect)
         try:
@@ -91,7 +96,11 @@ class DialectClient:
     async def _first_accepted(
         self, resource: str, query: Query, candidates: Sequence[Dialect]
     ) -> tuple[Dialect, ODataPage] | None:
-        """Return the first of the candidates that the MLS accepts the query in, and the page; None if there is none."""
+        """Send the query in one candidate dialect after the other, until the MLS accepts it.
+
+        Returns the accepted dialect and the first page; None if the MLS refuses all. A form of the query that was tried
+        already is not sent again.
+        """
         tried = [query(self.dialect)]
         for candidate in candidates:
             options = query(candidate)
@@ -102,10 +111,11 @@ class DialectClient:
         return None
 
     async def _combined(self, resource: str, query: Query) -> tuple[Dialect, ODataPage] | None:
-        """Return a dialect that the MLS accepts the query in, and the page, where one change is not enough.
+        """Find a dialect in which the MLS accepts the query; return the dialect and the first page.
 
-        The plainest query comes first; then one fact after the other is put back as long as the MLS accepts it. Return
-        None if the MLS refuses the plainest query too.
+        Called if the MLS refused all dialects that differ in one fact. The plainest query is sent first. Then one fact
+        of the dialect after the other is put back, and stays if the MLS accepts the query. Returns None if the MLS
+        refuses the plainest query too.
         """
         plainest = [
             replace(dialects.PLAINEST, quotes_keys=is_quoted, quotes_owners=is_quoted) for is_quoted in (True, False)
@@ -125,7 +135,10 @@ class DialectClient:
         return accepted, page
 
     async def _if_accepted(self, resource: str, query: Query, dialect: Dialect) -> ODataPage | None:
-        """Return the first page of the query in the given dialect; None if the MLS refuses it."""
+        """Return the first page of the query in the given dialect; None if the MLS refuses the query.
+
+        An error of the MLS itself (MLS_ERROR) counts as a refusal. Raises MlsUnavailable for any other failure.
+        """
         try:
             return await self._client.page(resource, query(dialect))
         except MlsUnavailable as refusal:

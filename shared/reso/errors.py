@@ -22,7 +22,8 @@ class MlsFailure(StrEnum):
 class MlsUnavailable(Exception):
     """Raised if an MLS gave no usable answer, for the reason `failure`.
 
-    `wait_seconds` is how long the MLS asks to wait, None if it names no time. The message has no URL and no token.
+    `wait_seconds` is how long the MLS asks the client to wait, None if it names no time. `detail` says more in words,
+    and has no URL and no token.
     """
 
     def __init__(self, failure: MlsFailure, detail: str, wait_seconds: float | None = None) -> None:

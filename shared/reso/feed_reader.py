@@ -1,4 +1,4 @@
-"""Reads property records from an MLS: changed ones with photos, the market without photos, and any by ListingKeys."""
+"""Reads property records from an MLS: changed records with photos, the market without photos, and listings by key."""
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -58,8 +58,8 @@ class FeedReader:
     async def timestamp_fields(self) -> tuple[str, ...]:
         """Return the names of the timestamp fields of the MLS's property records.
 
-        The first is that of the record itself, the second, if the MLS has it, that of the record's photos. The MLS is
-        asked at the first call only.
+        The first field is the time of a record's last change. The second is the time of the last change of its photos,
+        and is absent if the MLS has no such field. The MLS is asked at the first call only. Raises MlsUnavailable.
         """
         if not self._timestamp_fields:
             media = await self._media_timestamp_field()
@@ -80,7 +80,7 @@ class FeedReader:
         return None
 
     def _learn_from(self, rows: Sequence[Row]) -> None:
-        """Note from whole property records if keys are numbers, and which flags the MLS has."""
+        """Note from property records with all their fields if keys are numbers, and which of `_FLAGS` the MLS has."""
         if len(self._flags) < len(_FLAGS):
             self._flags = tuple(flag for flag in _FLAGS if flag in self._flags or any(flag in row for row in rows))
         if not self._knows_keys and any(isinstance(row.get("ListingKey"), int) for row in rows):
@@ -90,8 +90,9 @@ class FeedReader:
     async def changes(self, field: str, since: datetime) -> AsyncIterator[Changes]:
         """Yield, page by page, every property record whose timestamp `field` is not before `since`, oldest first.
 
-        `field` is one of `timestamp_fields`. The records have their photos. If the MLS does not sort them, `reached`
-        stays at `since` until all are read.
+        `field` is one of `timestamp_fields`. The records have their photos. If the MLS does not sort the records,
+        `reached` is `since` until all are read; a last page without records then has the newest timestamp. If the MLS
+        gives the same rows again and again, the reading ends with a warning in the log. Raises MlsUnavailable.
         """
         query, newest, is_sorted = ChangesQuery(field, since), since, True
         async for rows in self._until_repeated(self._client.all_pages(query)):
@@ -106,8 +107,9 @@ class FeedReader:
     async def market(self) -> AsyncIterator[Sequence[PropertyRecord]]:
         """Yield, page by page, the records of all listings that the MLS has in the statuses that the feed displays.
 
-        The records have only ListingKey, StandardStatus, timestamps and, where the MLS has them, flags. A listing
-        that does not come may be on the market all the same: `records` asks for it alone.
+        Only ListingKey, StandardStatus, timestamps and, where the MLS has them, the fields of `_FLAGS` are asked for. A
+        listing that is not among the records may be on the market all the same: `records` asks for it by its key.
+        Raises MlsUnavailable.
         """
         fields = await self.timestamp_fields()
         select = ("ListingKey", "StandardStatus", *fields, *self._flags)
@@ -140,7 +142,8 @@ class FeedReader:
     async def records(self, keys: Collection[str]) -> KeyedRecords:
         """Return the property records of listings by ListingKey, with photos, whatever their status.
 
-        The result also names the listings that the MLS has no record of.
+        The result also names the listings that the MLS has no record of. Raises MlsUnavailable; if the MLS filters by
+        no ListingKey, its failure is BAD_QUERY, and `filters_keys` is False from then on.
         """
         if not self.filters_keys:
             raise MlsUnavailable(MlsFailure.BAD_QUERY, "the MLS filters by no ListingKey")
@@ -153,7 +156,8 @@ class FeedReader:
     async def owners(self, media_keys: Sequence[str]) -> Sequence[str]:
         """Return the ListingKeys of the listings that own the photos with these MediaKeys, each once.
 
-        A photo that did not come is left out. Without a resource Media, the result is empty.
+        A photo that the MLS has no row of is left out. If the MLS has no resource Media, the result is empty. Raises
+        MlsUnavailable.
         """
         owners = dict[str, None]()
         while media_keys:
@@ -169,10 +173,12 @@ class FeedReader:
         return list(owners)
 
     async def records_at(self, times: Mapping[str, datetime]) -> KeyedRecords:
-        """Return the property records of listings, with photos, which the MLS is asked for by ModificationTimestamp.
+        """Ask the MLS for the records of listings by ModificationTimestamp; return the records, with photos.
 
-        `times` has the timestamp of each listing by its ListingKey. A key is absent if the MLS was asked for all
-        records of that second, and has none of the listing.
+        This is for an MLS that filters by no ListingKey. `times` has the ModificationTimestamp of each listing by
+        ListingKey. For each listing, the MLS is asked for all records of that second. A listing without a record in its
+        second is in `absent` of the result; if the answer is incomplete, the listing is in neither field. Raises
+        MlsUnavailable.
         """
         found, absent = dict[str, PropertyRecord](), set[str]()
         for key, moment in times.items():

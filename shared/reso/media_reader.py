@@ -13,7 +13,7 @@ _NEXT_LINK = "Media@odata.nextLink"
 
 
 class MediaReader:
-    """Completes the Media of property records from the resource Media of one feed's MLS."""
+    """Adds missing Media rows to property records; it reads the rows from the resource Media of one feed's MLS."""
 
     def __init__(self, client: DialectClient) -> None:
         self._client = client
@@ -22,10 +22,10 @@ class MediaReader:
     async def complete(self, records: Sequence[PropertyRecord]) -> list[PropertyRecord]:
         """Return the records in the same order, each with all its Media rows.
 
-        The rows are requested for records that came without them, or with fewer than their PhotosCount. A record whose
-        rows the MLS did not return to their end has no field Media: nobody may conclude that it has no more photos.
-        Where the MLS has no resource Media, a record keeps the rows that it came with. Raises MlsUnavailable if the
-        rows cannot be read, and the MLS sends none with its records either.
+        Rows are requested for a record that came without rows, or with fewer than its PhotosCount. If the MLS does not
+        return the rows to their end, the record gets no field Media, so that nobody concludes that it has no more
+        photos. If the MLS has no resource Media, a record keeps the rows that it came with. Raises MlsUnavailable if
+        the MLS does not answer, or refuses the rows and sends none with its records either.
         """
         lacking = [record for record in records if key_of(record) and lacks_media(record)]
         if not lacking:
@@ -39,10 +39,11 @@ class MediaReader:
         ]
 
     async def _media_beside(self, lacking: Sequence[PropertyRecord]) -> dict[str, list[Row]] | None:
-        """Request the Media rows of records from the resource Media; return the rows by ListingKey.
+        """Request Media rows from the resource Media, and return them by ListingKey.
 
-        The result is None if the MLS has no such resource but sends rows with its records (DDF), and empty if it
-        refuses the resource but sends rows with its records.
+        `lacking` are the records that came without all their rows. The result is None if the MLS has no resource Media
+        but sends rows with its records (as DDF does), and empty if it refuses the resource but sends rows with its
+        records. Raises MlsUnavailable.
         """
         if not self._has_resource:
             return None
@@ -56,10 +57,10 @@ class MediaReader:
             return {} if self._has_resource else None
 
     async def _media(self, records: Sequence[PropertyRecord]) -> dict[str, list[Row]]:
-        """Return the Media rows of the records by ListingKey.
+        """Request the Media rows of records, and return them by ListingKey.
 
-        A listing whose rows did not come, or fewer than came with its record, is asked for again alone. If no listing
-        has a row, return an empty dict: that is more likely an error of the MLS than a group without photos.
+        A listing that gets no rows, or fewer than came with its record, is asked for again alone. If no listing has a
+        row, the result is empty: that is more likely an error of the MLS than a group of listings without photos.
         """
         found: dict[str, list[Row]] = {}
         for keys in key_groups([key_of(record) for record in records]):
@@ -72,7 +73,7 @@ class MediaReader:
         return found if any(found.values()) else {}
 
     async def _groups(self, keys: Sequence[str]) -> dict[str, list[Row]]:
-        """Return the rows of listings by ListingKey, asked for in as many requests as the MLS's dialect needs."""
+        """Return the Media rows of listings by ListingKey, asked for in as many requests as the MLS's dialect needs."""
         found: dict[str, list[Row]] = {}
         while keys:
             rows = await self._group(keys)
@@ -81,9 +82,10 @@ class MediaReader:
         return found
 
     async def _group(self, keys: Sequence[str]) -> dict[str, list[Row]] | None:
-        """Return the rows of the first of the given listings, as many as the dialect takes, by ListingKey.
+        """Request the Media rows of the first of `keys`, as many as one query may list; return the rows by ListingKey.
 
-        A listing without rows has an empty list. The result is None if the rows could not be read to the end.
+        A listing without rows has an empty list. The result is None if the rows could not be read to the end, or if the
+        MLS ignores the filter.
         """
         found: dict[str, list[Row]] = {}
         query = MediaQuery(keys)
@@ -107,7 +109,7 @@ _UNREADABLE = frozenset({MlsFailure.NO_RESOURCE, MlsFailure.REFUSED, MlsFailure.
 
 
 def key_groups(keys: Collection[str]) -> Iterator[Sequence[str]]:
-    """Yield `keys`, which are ListingKeys, in groups that fit into one request to the MLS each, in their order."""
+    """Yield ListingKeys in groups, in the given order; each group fits into one request to the MLS."""
     group: list[str] = []
     for key in keys:
         if group and (len(group) == MAX_KEYS or sum(map(len, group)) + len(key) > _MAX_KEY_CHARACTERS):
@@ -121,7 +123,7 @@ def key_groups(keys: Collection[str]) -> Iterator[Sequence[str]]:
 def lacks_media(record: PropertyRecord) -> bool:
     """Return True if the record may have more Media rows than it came with, so that they must be requested.
 
-    An MLS may leave the field Media out, send the first rows and a next link, or cut the rows in silence.
+    An MLS may leave out the field Media, send only the first rows and a next link, or leave out rows without saying so.
     """
     if not isinstance(record.get("Media"), (list, dict)) or _NEXT_LINK in record:
         return True
@@ -129,7 +131,7 @@ def lacks_media(record: PropertyRecord) -> bool:
 
 
 def photos_count(record: PropertyRecord) -> int | None:
-    """Return the PhotosCount of a property record, a number or a text of digits; None if it has none."""
+    """Return the PhotosCount of a property record, also if it is a text of digits; None if the record has none."""
     count = record.get("PhotosCount")
     if isinstance(count, str) and count.strip().isdecimal():
         return int(count)
@@ -150,12 +152,13 @@ def _owner(row: Row) -> str:
 
 
 def _joined(record: PropertyRecord, beside: Sequence[Row] | None) -> PropertyRecord:
-    """Return a copy of a record that lacks Media rows, with the rows that were read beside it.
+    """Return a copy of a record that came without all its Media rows, with the rows in `beside` as its Media.
 
-    `beside` is None if none were read, or not to their end. Where more rows came with the record, those that lack are
-    added. The copy has no field Media if none were read, unless the record counts no photos, nor if it counts photos
-    but has no rows. It has no PhotosCount if that counts more photos than the MLS has rows, because a record that seems
-    to be cut may withdraw no photo.
+    `beside` are the record's rows from the resource Media; None if they were not read, or not to their end. If more
+    rows came with the record than `beside` has, the rows that `beside` lacks are added. If `beside` is None, the copy
+    has no field Media; but if PhotosCount is 0, it keeps the rows that came with the record. If there are no rows
+    although PhotosCount is more than 0, the copy has no field Media either. If there are fewer rows than PhotosCount
+    says, the copy has no PhotosCount: otherwise the record would seem to be cut, and could withdraw no photo.
     """
     came = _rows(record)
     if beside is None:

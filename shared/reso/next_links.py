@@ -1,4 +1,4 @@
-"""Where is the next page of an OData answer? Its link's query, always asked of the feed's own `reso_url`. No I/O."""
+"""Where is the next page of an OData answer? At the feed's own `reso_url`, with the query of the next link. No I/O."""
 
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -8,11 +8,12 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def next_url(root: str, asked: str, link: str) -> str | None:
-    """Return the URL of the next page that `link` names, in the answer to a request for the URL `asked`.
+    """Return the URL of the page that the next link `link` leads to; None if it leads to no other page.
 
-    `root` is the root of the feed's Web API. A server behind a proxy may write links with its own scheme, port, host
-    and folder, and the token must go nowhere but to `root`: so a link to another origin only gives the resource and the
-    query. Return None if the link names no other page: it is no usable URL, has no query, or leads to `asked` again.
+    `link` is from the answer to a request for the URL `asked`, and `root` is the root of the feed's Web API. A server
+    behind a proxy may write links with another scheme, port, host or folder. The token must be sent to `root` only, so
+    such a link gives only the resource and the query of the URL. The result is None if the link is no usable URL, has
+    no query, or leads to `asked` again.
     """
     try:
         target = urlsplit(urljoin(asked, link))
@@ -31,7 +32,10 @@ def _origin(url: SplitResult) -> tuple[str, str | None, int | None, str | None]:
 
 
 def _path_below(root: str, asked: str, target: str) -> str:
-    """Return the path `target` as it is below the path `root`: from the resource on that the path `asked` names."""
+    """Return the path `target` of a link as a path below `root`; `asked` if `target` does not name the resource.
+
+    The resource is the first part of the path `asked` below `root`. The result has what follows its name in `target`.
+    """
     resource = asked.removeprefix(root).partition("/")[0]
     _, found, rest = target.rpartition(f"/{resource}")
     return root + resource + rest if found and rest[:1] in ("", "/") else asked

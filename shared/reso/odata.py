@@ -71,7 +71,11 @@ class ODataPage:
 
 
 class MlsClient:
-    """Queries the RESO Web API of one feed's MLS, one request at a time; `aclose` must be called at the end."""
+    """Queries the RESO Web API of one feed's MLS, one request at a time; `aclose` must be called at the end.
+
+    With a quota that counts requests in a ledger, each method that sends a request also raises StoreUnavailable if the
+    database does not answer, and Contention if other workers keep changing the ledger.
+    """
 
     def __init__(
         self,
@@ -86,10 +90,11 @@ class MlsClient:
     ) -> None:
         """Make a client that has sent no request yet.
 
-        `token` is the token that the feed's `reso_token_env` names, or "" for none; for a feed that requests its
-        tokens, their issuer. `quota` decides when requests are sent; without it, two requests are at least
-        `pause_seconds` apart. A failed request is tried again after at least twice that time. An answer has at most
-        `max_bytes`, decompressed, and must be complete within `request_seconds`. Tests set these three.
+        `token` is the value of the variable that `reso_token_env` names, "" for none. If the feed's tokens come from a
+        token endpoint, `token` is the TokenIssuer that requests them. `quota` decides when requests are sent; without
+        it, two requests are at least `pause_seconds` apart. A failed request is tried again after at least twice
+        `pause_seconds`. An answer has at most `max_bytes`, decompressed, and must be complete within `request_seconds`.
+        Tests set these three.
         """
         self._root = httpx.URL(feed.reso_url.rstrip("/") + "/")
         self._access = feed.reso
@@ -108,17 +113,18 @@ class MlsClient:
         await self._transport.aclose()
 
     async def page(self, resource: str, options: Mapping[str, str]) -> ODataPage:
-        """Request and return the first page of a RESO resource such as Property, for OData query options by name.
+        """Request and return the first page of a RESO resource, such as Property.
 
-        A request that fails for a passing reason is sent up to four times. Raises MlsUnavailable.
+        `options` are OData query options by name, such as `$filter`. A request that fails for a reason that may pass is
+        sent up to four times. Raises MlsUnavailable if there is no usable answer then.
         """
         query = _encoded({**self._with_filter(options), **self._access.query})
         return await self._request_with_retries(self._root.join(f"{resource}?{query}"))
 
     def _with_filter(self, options: Mapping[str, str]) -> Mapping[str, str]:
-        """Return the query options with the condition that the feed adds to all queries, its `reso_filter`.
+        """Return the query options, with the feed's own condition `reso_filter` in front of the one in `$filter`.
 
-        It comes first, because some servers ignore a condition that follows `in (…)`.
+        Some servers ignore a condition that follows `in (…)`.
         """
         conditions = [condition for condition in (self._access.filter, options.get("$filter")) if condition]
         if len(conditions) > 1:
@@ -157,7 +163,11 @@ class MlsClient:
         raise AssertionError("stamina tries at least once")
 
     async def _request(self, url: httpx.URL) -> ODataPage:
-        """Request and return the page at a URL; if the MLS refuses an issued token, request it again with a new one."""
+        """Request and return the page at a URL; if the MLS rejects an issued token, try once more with a new token.
+
+        An issued token comes from the MLS's token endpoint. A fixed token of the settings cannot be renewed. Raises
+        MlsUnavailable if the MLS gives no usable answer.
+        """
         authorised = await self._authorisation.authorise()
         try:
             return await self._send(url, authorised)
@@ -183,7 +193,11 @@ class MlsClient:
         return self._page(body, link, url)
 
     async def _body(self, url: httpx.URL, authorised: Authorised, paced: PacedRequest) -> tuple[bytes, str | None]:
-        """Request a URL; return the body of the answer, and the next page that its Link header names, None if none."""
+        """Request a URL once; return the body of the answer, and the URL of the next page that its header Link names.
+
+        The second value is None if no header names a next page. Before the request is written, `paced` checks that it
+        is on time. Raises MlsUnavailable if the status is not 200 or the body cannot be read.
+        """
 
         async def trace(event: str, _: object) -> None:
             if event == "http11.send_request_headers.started":
@@ -223,10 +237,10 @@ class MlsClient:
 
 
 def _should_retry(error: Exception) -> bool | float:
-    """Return when to send a request again that failed with `error`: in so many seconds, True, or False for never.
+    """Return if, and when, a request that failed with `error` is sent again.
 
-    True means after the usual backoff. The seconds are those of the MLS's Retry-After. The result is False for an error
-    that a retry would not mend, and if Retry-After is more than 60 seconds.
+    A number is how many seconds to wait, as the MLS's Retry-After says. True means to wait with exponential backoff.
+    False means never: another attempt would fail too, or Retry-After is more than 60 seconds.
     """
     if not isinstance(error, MlsUnavailable) or error.failure not in _RETRIED:
         return False
@@ -240,9 +254,9 @@ def _encoded(options: Mapping[str, str]) -> str:
 
 
 def _with_parameters(url: httpx.URL, parameters: Mapping[str, str]) -> httpx.URL:
-    """Return the URL with those of the query parameters that it lacks; the rest of its query stays as it is.
+    """Return the URL with each of `parameters` that its query lacks; the rest of the query stays as it is.
 
-    An MLS may leave parameters that it does not know out of its next links.
+    `parameters` are those of every request, by name. An MLS may leave them out of its next links.
     """
     given = {name.casefold() for name in url.params}
     missing = {name: value for name, value in parameters.items() if name.casefold() not in given}
@@ -252,10 +266,10 @@ def _with_parameters(url: httpx.URL, parameters: Mapping[str, str]) -> httpx.URL
 
 
 async def _read_body(response: httpx.Response, limit: int, paced: PacedRequest) -> bytes:
-    """Read and return the decompressed body of an answer, at most `limit` bytes.
+    """Read and return the decompressed body of an answer, at most `limit` bytes; count the received bytes in `paced`.
 
     The body is read piece by piece, because few compressed bytes may inflate to gigabytes. Raises MlsUnavailable if the
-    body is damaged or not as asked for, or as soon as it has more than `limit` bytes.
+    body is damaged or in an encoding that was not asked for, or as soon as it has more than `limit` bytes.
     """
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in {"", "identity", "gzip", "x-gzip"}:

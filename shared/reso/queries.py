@@ -21,33 +21,35 @@ _DIGITS = re.compile(r"-?\d+")
 
 
 class PagedQuery(Protocol):
-    """A query for many rows, which are read page by page: each page begins after the last row of the one before."""
+    """A query for many rows, which are read page by page: each page begins after the last row of the page before."""
 
     @property
     def resource(self) -> str:
         """The RESO resource that is asked for, such as Property."""
 
     def options(self, dialect: Dialect, last: Row | None, read: int) -> Options:
-        """Return the options that ask for the rows after `last`, the row read last; None asks for the first page.
+        """Return the OData query options that ask for the rows after `last`, in the given dialect.
 
-        `read` is how many rows have been read, for a dialect that counts pages.
+        `last` is the row that was read last, None for the first page. `read` is how many rows have been read: they are
+        skipped by number if the dialect cannot ask for the rows after a key.
         """
 
     def row_id(self, row: Row) -> str:
-        """Return a text that is the same for the same row on two pages, and differs for other rows."""
+        """Return a text that identifies a row, so that a row that comes on two pages is used only once."""
 
     def in_order(self, rows: Sequence[Row]) -> bool:
         """Return True if the rows of a page are in the order that the query asked for, as far as can be told.
 
-        If not, the rows after the last one are not all the rows that are left.
+        If not, the rows after the last one are not all the rows that are left: the next query then skips rows by
+        number.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class MarketQuery:
-    """Asks for all listings in the given statuses, without photos, in the order of their ListingKeys.
+    """Asks for the fields `select` of all listings in the given statuses, without photos, sorted by ListingKey.
 
-    A dialect that joins few statuses asks for the first ones only (`statuses_of`).
+    If the dialect joins fewer statuses than are given, only the first ones are asked for (`statuses_of`).
     """
 
     statuses: Sequence[str]
@@ -55,11 +57,15 @@ class MarketQuery:
     resource: str = "Property"
 
     def statuses_of(self, dialect: Dialect) -> Sequence[str]:
-        """Return the statuses that one query asks for in a dialect."""
+        """Return the statuses that one query asks for: the first ones, as many as the dialect joins."""
         return self.statuses[: dialect.max_statuses]
 
     def options(self, dialect: Dialect, last: Row | None, read: int) -> Options:
-        """Return the options that ask for the rows after `last`."""
+        """Return the OData query options for the listings after `last`, the row read last; None means the first page.
+
+        `read` is how many rows have been read: they are skipped by number if the dialect cannot ask for ListingKeys
+        after one.
+        """
         names = [_text(spelled(status, dialect.statuses)) for status in self.statuses_of(dialect)]
         conditions = [" or ".join(f"StandardStatus eq {name}" for name in names)]
         after = last and dialect.pages_by_key and key_of(last)
@@ -73,11 +79,14 @@ class MarketQuery:
         }
 
     def row_id(self, row: Row) -> str:
-        """Return the row's ListingKey."""
+        """Return the row's ListingKey, so that a listing that comes on two pages is used only once."""
         return key_of(row)
 
     def in_order(self, rows: Sequence[Row]) -> bool:
-        """Return True: how a server sorts texts is not known, and each listing that is not read is asked for by key."""
+        """Return True for any page: how a server sorts texts is not known.
+
+        A listing that is not read is later asked for by its key.
+        """
         return True
 
 
@@ -85,7 +94,7 @@ class MarketQuery:
 class ChangesQuery:
     """Asks for all property records whose timestamp `field` is not before `since`, with photos, oldest first.
 
-    If `until` is not None, only for those whose timestamp is before it.
+    If `until` is not None, only records whose timestamp is before `until` are asked for.
     """
 
     field: str
@@ -94,7 +103,11 @@ class ChangesQuery:
     resource: str = "Property"
 
     def options(self, dialect: Dialect, last: Row | None, read: int) -> Options:
-        """Return the options that ask for the records after `last`."""
+        """Return the OData query options for the records after `last`, the row read last; None means the first page.
+
+        `read` is how many rows have been read: they are skipped by number if there is an `until`, or if the dialect
+        cannot ask for records after a timestamp and ListingKey.
+        """
         after = last and dialect.pages_by_key and _timestamp_text(last, self.field)
         condition = f"{self.field} ge {utc_text(self.since)}"
         if self.until:
@@ -110,24 +123,31 @@ class ChangesQuery:
         }
 
     def row_id(self, row: Row) -> str:
-        """Return the record's ListingKey and timestamp: a record that changes meanwhile comes again."""
+        """Return the record's ListingKey and timestamp: if it changes between two pages, both readings are used."""
         return f"{key_of(row)} {row.get(self.field)}"
 
     def in_order(self, rows: Sequence[Row]) -> bool:
-        """Return True if no timestamp is before the one in front of it."""
+        """Return True if no timestamp on the page is earlier than the timestamp before it."""
         moments = [moment for row in rows if (moment := timestamp_of(row, self.field))]
         return all(first <= second for first, second in pairwise(moments))
 
 
 @dataclass(frozen=True, slots=True)
 class MediaQuery:
-    """Asks for the Media rows of the given listings; a dialect that lists few keys asks for the first ones only."""
+    """Asks for the Media rows of listings by their ListingKeys, in the order of the MediaKeys.
+
+    If the dialect lists fewer keys than are given, only the first `dialect.max_terms` are asked for.
+    """
 
     keys: Sequence[str]
     resource: str = "Media"
 
     def options(self, dialect: Dialect, last: Row | None, read: int) -> Options:
-        """Return the options that ask for the rows after `last`."""
+        """Return the OData query options for the Media rows after `last`, the row read last; None means the first page.
+
+        `read` is how many rows have been read: they are skipped by number if the dialect cannot ask for MediaKeys after
+        one.
+        """
         conditions = [_any_of("ResourceRecordKey", self.keys, dialect, is_quoted=dialect.quotes_owners)]
         after = last and dialect.pages_by_key and text_of(last.get("MediaKey"))
         if last and after:
@@ -141,7 +161,10 @@ class MediaQuery:
         }
 
     def row_id(self, row: Row) -> str:
-        """Return the row's MediaKey; without a MediaKey, all of the row."""
+        """Return the row's MediaKey, so that a row that comes on two pages is used only once.
+
+        For a row without a MediaKey, return the text of all its fields.
+        """
         return text_of(row.get("MediaKey")) or repr(sorted(row.items()))
 
     def in_order(self, rows: Sequence[Row]) -> bool:
@@ -156,9 +179,9 @@ class MediaQuery:
 
 
 def records_query(keys: Sequence[str], dialect: Dialect) -> Options:
-    """Return the options that ask for the property records of listings by ListingKey, with photos.
+    """Return the OData query options that ask for the property records of listings by ListingKey, with photos.
 
-    A dialect that lists few keys asks for the first `dialect.max_terms` of `keys` only.
+    Only the first `dialect.max_terms` of `keys` are asked for.
     """
     rows = str(min(len(keys), dialect.max_terms, dialect.max_rows))
     return {
@@ -169,9 +192,9 @@ def records_query(keys: Sequence[str], dialect: Dialect) -> Options:
 
 
 def owners_query(media_keys: Sequence[str], dialect: Dialect) -> Options:
-    """Return the options that ask which listings own the photos with these MediaKeys.
+    """Return the OData query options that ask which listings own the photos with these MediaKeys.
 
-    A dialect that lists few keys asks for the first `dialect.max_terms` of them only.
+    Only the first `dialect.max_terms` of `media_keys` are asked for.
     """
     return {
         "$filter": _any_of("MediaKey", media_keys, dialect, is_quoted=dialect.quotes_owners),
@@ -189,7 +212,7 @@ def spelled(status: str, spelling: StatusSpelling) -> str:
 
 
 def key_of(row: Row) -> str:
-    """Return the ListingKey of a row of Property, the digits of a number; "" if the row has none."""
+    """Return the ListingKey of a row of Property as text, a number as its digits; "" if the row has none."""
     return text_of(row.get("ListingKey"))
 
 
@@ -209,12 +232,15 @@ def timestamp_of(record: PropertyRecord, field: str) -> datetime | None:
 
 
 def utc_text(moment: datetime) -> str:
-    """Return a time as a literal of OData: in UTC, with milliseconds."""
+    """Return a time as it is written in an OData query: in UTC, with milliseconds."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def literal(key: str, *, is_quoted: bool) -> str:
-    """Return a key as a literal of OData: in quotes, or bare digits if `is_quoted` is False and the key is a number."""
+    """Return a key as it is written in an OData query: in quotes, or as bare digits.
+
+    Digits are bare if `is_quoted` is False and the key is a whole number.
+    """
     return _text(key) if is_quoted or not _DIGITS.fullmatch(key) else key
 
 

@@ -1,7 +1,7 @@
-"""Keeps the requests to a feed's RESO Web API within its limits, over all processes.
+"""Keeps the requests of all processes to a feed's RESO Web API within the API's limits.
 
-The requests are counted in a ledger like those for photos (`shared.origin_budget`). The API has a ledger of its own,
-unless its vendor counts API and photos together.
+The requests are counted in a ledger, as requests for photos are (`shared.origin_budget`). The API has a ledger of its
+own, unless its vendor counts requests to the API and for photos together.
 """
 
 import asyncio
@@ -31,9 +31,10 @@ _REQUEST_SECONDS = 60.0
 
 
 def api_rules(feed: Feed) -> Feed:
-    """Return the rules by which requests to the feed's API are granted, as those of a feed; its name is the ledger's.
+    """Return the limits of the feed's API in the form of a feed, as the origin budget takes them.
 
-    Colons are in no feed's name, so the API's own ledger is that of no feed.
+    The `name` of the result is the name of the ledger: the feed's own if the vendor counts requests to the API and for
+    photos together, else the feed's name and ":api". No feed has a colon in its name, so no feed has that ledger.
     """
     if counts_together(feed):
         return replace(feed, concurrency=_MAX_SLOTS, batch_pause_seconds=0.0, request_timeout_seconds=_REQUEST_SECONDS)
@@ -53,7 +54,7 @@ def api_rules(feed: Feed) -> Feed:
 
 
 class ApiRequest:
-    """One request to the API that the quota granted."""
+    """A request to the API that the quota granted, and that the caller sends."""
 
     def __init__(self, budget: OriginBudget, download: GrantedDownload, clock: Clock) -> None:
         self._budget = budget
@@ -63,19 +64,20 @@ class ApiRequest:
         """The limits that the headers of the answer report."""
 
     async def confirm(self) -> None:
-        """Check that the request is on time now that its connection is made, and wait for another time if it is not.
+        """Check that the request is still on time now that its connection is made; wait for another time if it is late.
 
-        Raises MlsUnavailable if the quota has no other time.
+        Raises MlsUnavailable if the API's limits allow no other time, StoreUnavailable if the database does not answer,
+        and Contention if other workers keep changing the ledger.
         """
         if not await self._budget.confirm_on_time(self._download):
             raise spent(self._download.due_at, self._clock())
 
     def receive(self, count: int) -> None:
-        """Count `count` more received bytes."""
+        """Count `count` more received bytes of the answer, for the ledger."""
         self._download.receive(count)
 
     def read(self, headers: Mapping[str, str]) -> None:
-        """Note what the headers of a good answer say about the API's limits; `headers` are values by name."""
+        """Note in `reported` which limits of the API the headers of an answer name; `headers` are values by name."""
         self.reported = quota_headers.read(headers, self._clock())
 
 
@@ -83,23 +85,27 @@ class Pacing(Protocol):
     """Decides when each request to an API may be sent."""
 
     def request(self) -> AbstractAsyncContextManager["PacedRequest"]:
-        """Wait for the turn of one request, which the caller sends in the context that this returns.
+        """Return an async context that waits at its start until one request may be sent; the caller sends it inside.
 
-        Raises MlsUnavailable, StoreUnavailable and Contention.
+        Raises MlsUnavailable if the API's limits allow no request in time, StoreUnavailable if the database does not
+        answer, and Contention if other workers keep changing the ledger.
         """
 
 
 class PacedRequest(Protocol):
-    """One request whose turn has come."""
+    """A request that may be sent, since its planned time has come."""
 
     async def confirm(self) -> None:
-        """Wait for another turn if the request is late, now that its connection is made. Raises MlsUnavailable."""
+        """Check that the request is still on time now that its connection is made; wait for another time if it is late.
+
+        Called just before the request is written. Raises MlsUnavailable if there is no other time.
+        """
 
     def receive(self, count: int) -> None:
-        """Count `count` more received bytes."""
+        """Count `count` more received bytes of the answer."""
 
     def read(self, headers: Mapping[str, str]) -> None:
-        """Note what the headers of a good answer, by name, say about the API's limits."""
+        """Note which limits of the API the headers of an answer with status 200 name; `headers` are values by name."""
 
 
 class FixedPause:
@@ -111,7 +117,7 @@ class FixedPause:
 
     @asynccontextmanager
     async def request(self) -> AsyncIterator[PacedRequest]:
-        """Wait until the pause after the last request is over."""
+        """Wait until the pause after the last request is over; the end of this context begins the next pause."""
         await asyncio.sleep(self._not_before - monotonic())
         try:
             yield _UncountedRequest()
@@ -131,7 +137,7 @@ class _UncountedRequest:
 
 
 class ApiQuota:
-    """Grants the requests of one process to the API of one feed's MLS."""
+    """Grants the requests of one process to the API of one feed's MLS, by a ledger that all processes share."""
 
     def __init__(
         self,
@@ -142,7 +148,10 @@ class ApiQuota:
         priority: Priority = Priority.ROUTINE,
         max_wait_seconds: float = MAX_WAIT_SECONDS,
     ) -> None:
-        """`priority` decides which share of each limit the requests may use."""
+        """`priority` decides which share of each limit the requests may use.
+
+        `max_wait_seconds` is how long a request waits for its time before it fails.
+        """
         self._rules = api_rules(feed)
         self._has_own_ledger = self._rules.name != feed.name
         self._budget = budget
@@ -153,11 +162,11 @@ class ApiQuota:
 
     @asynccontextmanager
     async def request(self) -> AsyncIterator[PacedRequest]:
-        """Wait for the turn of one request, which the caller sends in this context, and count it.
+        """Wait until the API's limits allow one request, and count it; the caller sends it inside this async context.
 
-        A MlsUnavailable that leaves the context says how the request failed: if the MLS asks for silence, no process
-        sends a request until then. Raises MlsUnavailable if the quota is spent for longer than this object waits, and
-        StoreUnavailable and Contention.
+        If the request fails because the MLS throttles, no process sends a request for as long as the MLS asks. Raises
+        MlsUnavailable if no request is allowed within `max_wait_seconds`, StoreUnavailable if the database does not
+        answer, and Contention if other workers keep changing the ledger.
         """
         batch = await self._budget.take(self._limited(), 1, self._priority, self._max_wait, ignores_breaker=True)
         if not batch.downloads:
@@ -185,7 +194,7 @@ class ApiQuota:
             await self._budget.give_back(batch)
 
     def _limited(self) -> Feed:
-        """Return the rules, with lower limits where the API reported lower ones."""
+        """Return the API's limits, lowered to the limits that answers of the API have reported."""
         rules, reported = self._rules, self._reported
         if reported.per_minute:
             rate = reported.per_minute / 60
@@ -197,13 +206,16 @@ class ApiQuota:
 
 
 def spent(ask_again_at: datetime | None, now: datetime) -> MlsUnavailable:
-    """Return the error for a request that the quota does not allow before `ask_again_at`."""
+    """Return the error for a request that the API's limits do not allow before `ask_again_at`.
+
+    It says how many seconds after `now` that is; None in place of a time says that no time is known.
+    """
     wait = max(0.0, (ask_again_at - now).total_seconds()) if ask_again_at else None
     return MlsUnavailable(MlsFailure.QUOTA, "the limits of the MLS's API allow no request now", wait)
 
 
 def _failure_of(error: MlsUnavailable) -> Failure | None:
-    """Return the failure that throttles the API's ledger after this error; None if the MLS asked for no silence."""
+    """Return the failure by which the API's ledger is throttled after `error`; None if the MLS did not ask to wait."""
     if error.failure is MlsFailure.THROTTLED:
         return Failure(Reason.THROTTLED, wait_seconds=error.wait_seconds)
     if error.wait_seconds is not None and error.failure is MlsFailure.MLS_ERROR:

@@ -1,4 +1,4 @@
-"""Reads property records by their ListingKeys, and tells listings without a record from those that did not come."""
+"""Reads property records by ListingKey, and tells a listing that the MLS lacks from one that an answer left out."""
 
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
@@ -16,8 +16,8 @@ _MIN_GROUP_SIZE = 5
 class KeyedRecords:
     """Holds what an MLS answered for some ListingKeys; a key in neither field got no usable answer.
 
-    `records` are the property records by ListingKey. `absent` are the keys that were asked for alone, and that the MLS
-    has no record of.
+    `records` are the property records by ListingKey. `absent` are the keys of which the MLS has no record, as it
+    answered when it was asked for each of them alone.
     """
 
     records: Mapping[str, PropertyRecord]
@@ -36,8 +36,8 @@ class RecordReader:
     async def read(self, keys: Collection[str]) -> KeyedRecords:
         """Return the records of listings by ListingKey, with photos, whatever their status.
 
-        Keys that did not come are asked for again, each alone at last: an MLS may cut an answer in silence. Only an
-        empty answer for a key alone says that there is no record. Raises MlsUnavailable.
+        A key whose record did not come is asked for again, at last alone: an MLS may leave out records without saying
+        so. Only an empty answer for a key alone says that there is no record. Raises MlsUnavailable.
         """
         found, absent = dict[str, PropertyRecord](), set[str]()
         groups = deque([(list(keys), 0)])
@@ -57,7 +57,7 @@ class RecordReader:
         return KeyedRecords(found, frozenset(absent))
 
     async def _ask(self, group: Sequence[str]) -> tuple[dict[str, PropertyRecord], Sequence[str], bool]:
-        """Ask the MLS for the first keys of a group, as many as it takes.
+        """Ask the MLS for the first keys of a group, as many as one query may list and one answer returns.
 
         Returns the records by ListingKey, the keys that were asked for, and True if the answer had no rows at all.
         """

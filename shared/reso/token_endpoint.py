@@ -26,17 +26,18 @@ _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
-    """A token as the endpoint issued it, and for how many seconds it is valid."""
+    """Holds a token as the token endpoint issued it, and for how many seconds it is valid."""
 
     value: str
     seconds: float
 
 
 async def request_token(url: str, form: Mapping[str, str], clock: Clock) -> IssuedToken:
-    """Request a token with the parameters in `form`, among them the secrets; return it.
+    """Request a token from the token endpoint at `url` with the parameters in `form`, by name; return the token.
 
-    The client's id and secret are sent in the form; an endpoint that answers 401 gets them once more in a header, as
-    some servers understand only that. Raises MlsUnavailable, without a secret in its message.
+    Some parameters are secrets. The client's id and secret are sent in the form; if the endpoint answers 401, they are
+    sent once more in the header Authorization, as some servers accept only that. Raises MlsUnavailable if no token is
+    issued; its message has no secret.
     """
     async with httpx.AsyncHTTPTransport(trust_env=False) as transport:
         try:

@@ -35,7 +35,7 @@ RequestToken = Callable[[str, Mapping[str, str], Clock], Awaitable[IssuedToken]]
 
 @dataclass(frozen=True, slots=True)
 class TokenStores:
-    """Where the processes share tokens, and the right to request one."""
+    """Holds the stores through which processes share tokens, and the lease on the right to request a token."""
 
     tokens: Tokens
     leases: Leases
@@ -48,12 +48,15 @@ class _Token:
     ends_at: datetime
 
     def is_usable(self, now: datetime) -> bool:
-        """Return True if the token need not be renewed yet."""
+        """Return True if the token is valid for long enough after `now` to be used without renewal.
+
+        That is two minutes, or a quarter of the token's whole life if that is less.
+        """
         return now < self.ends_at - min(_MAX_MARGIN, (self.ends_at - self.issued_at) / _MARGIN_SHARE)
 
 
 class TokenIssuer:
-    """Gives the token of one feed's MLS to its requests, and a new one when the MLS refuses it."""
+    """Gives requests to one feed's MLS their token, and gets a new one if it ends soon or the MLS refuses it."""
 
     def __init__(
         self,
@@ -64,9 +67,9 @@ class TokenIssuer:
         clock: Clock,
         request: RequestToken = request_token,
     ) -> None:
-        """`secrets` are the values of the variables that `feed` names, by variable.
+        """`secrets` are values of environment variables by name: of all variables that the feed's settings name.
 
-        `holder` is the name of this process. `request` requests a token from an endpoint; tests replace it.
+        `holder` is the name of this process. `request` requests a token from the token endpoint; tests replace it.
         """
         self._feed = feed
         self._secrets = secrets
@@ -78,19 +81,20 @@ class TokenIssuer:
         self._renewing = asyncio.Lock()
 
     async def token(self) -> str:
-        """Return a token that the MLS accepts for some time yet, a new one if need be.
+        """Return the token for the next request; if it ends soon, get a new one first.
 
-        Raises MlsUnavailable and StoreUnavailable.
+        Raises MlsUnavailable if no new token is issued, and StoreUnavailable if the database does not answer.
         """
         if self._token and self._token.is_usable(self._clock()):
             return self._token.value
         return await self.renewed(refused=None)
 
     async def renewed(self, refused: str | None) -> str:
-        """Return a token other than `refused`, which the MLS did not accept; None if it refused none.
+        """Return a token other than `refused`, the one that the MLS did not accept; None if it refused none.
 
-        If another process has a newer token, return that, else request one, or wait while another process does. Raises
-        MlsUnavailable and StoreUnavailable.
+        If another process has stored a newer token, that token is returned. Otherwise this process requests one, or
+        waits while another process does. Raises MlsUnavailable if no token is issued, or not within 90 seconds by
+        another process, and StoreUnavailable if the database does not answer.
         """
         async with self._renewing:
             give_up_at = self._clock() + _MAX_WAIT
@@ -119,7 +123,7 @@ class TokenIssuer:
         return await self._stores.leases.hold(self._lease_name, self._holder, now, now + _LEASE)
 
     async def _shared(self, refused: str | None) -> _Token | None:
-        """Return the stored token if it can be used; None if there is none, if it ends soon, or if it was refused."""
+        """Return the stored token; None if there is none, it cannot be decrypted, it ends soon, or it is `refused`."""
         stored = await self._stores.tokens.get(self._feed.name)
         value = stored and sealing.unseal(stored.sealed, self._sealing_secret(), self._feed.name)
         if not stored or not value or value == refused:
@@ -128,7 +132,7 @@ class TokenIssuer:
         return token if token.is_usable(self._clock()) else None
 
     async def _issued(self) -> _Token:
-        """Request a token, and store it for all processes."""
+        """Request a token from the MLS's token endpoint, store it for all processes, and return it."""
         requested_at = self._clock()
         issued = await self._request(self._feed.reso.token_url, self._form(), self._clock)
         token = _Token(issued.value, requested_at, requested_at + timedelta(seconds=issued.seconds))
@@ -162,7 +166,7 @@ class TokenIssuer:
 
 
 def secret_of(feed: Feed, secrets: Mapping[str, str], key: str) -> str:
-    """Return the value of the variable that `key` of `feeds.toml` names for this feed.
+    """Return the value of the environment variable that the feed's setting `key` names, such as `reso_password_env`.
 
     `secrets` are values by variable. Raises MlsUnavailable if the variable is not set.
     """
