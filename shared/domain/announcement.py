@@ -20,14 +20,14 @@ _OPT_OUT, _CAN_VIEW = "InternetEntireListingDisplayYN", "MlgCanView"
 
 
 class InvalidPropertyRecord(ValueError):
-    """A property record cannot be understood at all.
+    """Raised if a property record cannot be understood: no announcement can be read from it.
 
-    The record becomes a dead letter, with this message as the reason.
+    The record becomes a dead letter, with this exception's message as the reason.
     """
 
 
 class RemovalTime(Enum):
-    """When the copies of a listing that is hidden are removed."""
+    """When the copies of a hidden listing are removed."""
 
     AT_ONCE = "at-once"
     AFTER_KEEPING = "after-keeping"
@@ -37,7 +37,7 @@ class RemovalTime(Enum):
 
 
 class Hiding(NamedTuple):
-    """Why a property record says that its listing may not be shown, and when the copies are removed."""
+    """Why a property record says that its listing may not be shown, and when the listing's copies are removed."""
 
     reason: RemovalReason
     removal: RemovalTime
@@ -74,7 +74,7 @@ class Announcement:
 
     @property
     def hidden_by(self) -> RemovalReason | None:
-        """Why the listing may not be shown; None if it may be shown."""
+        """The reason why the listing may not be shown; None if it may be shown."""
         return self.hiding.reason if self.hiding else None
 
 
@@ -84,9 +84,10 @@ def read(
     """Read a property record as the MLS gave it, by the feed's rules; return its announcement.
 
     `position` is the place of the record's event on the topic, and `event_id` that event's id; None and empty if no
-    event brought the record. Raises InvalidPropertyRecord if the ListingKey is missing, a timestamp of a listing that
-    may be shown cannot be read, or `Media` has no form that holds rows. A `Media` row that cannot be understood is set
-    aside.
+    event brought the record. A `Media` row that cannot be understood is set aside.
+
+    Raises InvalidPropertyRecord if the ListingKey is missing, if `Media` has no form that holds rows, or if a timestamp
+    cannot be read. A record that hides its listing may have unreadable timestamps; they count as missing.
     """
     key = listing_key(record)
     hiding = _hiding(feed, record)
@@ -120,9 +121,10 @@ def read(
 def read_version(feed: Feed, record: Mapping[str, object], position: Position | None = None) -> Version | None:
     """Return the version of a property record, read by the feed's rules, without reading its photos.
 
-    `position` is the place of the record's event on the topic; None if no event brought the record. Return None if only
-    `read` can tell the version: the listing has no media timestamp of its own, so that the photos' timestamps count, or
-    `Media` has no form that holds rows. Raises InvalidPropertyRecord if a timestamp cannot be read.
+    `position` is the place of the record's event on the topic; None if no event brought the record. Return None if the
+    version cannot be known without the photos, so that the caller must use `read`: the listing has no media timestamp
+    of its own, or `Media` has no form that holds rows. Raises InvalidPropertyRecord if a timestamp cannot be read; a
+    record that hides its listing may have unreadable ones.
     """
     times = _time_rules(feed.records_time_zone, feed.records_day_first, _hiding(feed, record) is not None)
     modified_at = _timestamp(record, "ModificationTimestamp", times)
@@ -133,7 +135,7 @@ def read_version(feed: Feed, record: Mapping[str, object], position: Position | 
 
 
 def hides(feed: Feed, record: Mapping[str, object]) -> bool:
-    """Return True if a listing may not be shown, as its property record says by the feed's rules."""
+    """Return True if this property record says, by the feed's rules, that its listing may not be shown."""
     return _hiding(feed, record) is not None
 
 
@@ -148,8 +150,8 @@ def listing_key(record: Mapping[str, object]) -> str:
 def _hiding(feed: Feed, record: Mapping[str, object]) -> Hiding | None:
     """Return why the listing may not be shown, by its property record; None if it may be shown.
 
-    A word for no, in the opt-out or in MlgCanView, comes before the status, and the status before a word that is
-    neither yes nor no.
+    If several rules hide the listing, the first of these gives the reason: a "no" in the opt-out field, a "no" in
+    MlgCanView, a status that the feed does not display, and a word in one of the two fields that is neither yes nor no.
     """
     opt_out, can_view = flag(record.get(_OPT_OUT)), flag(record.get(_CAN_VIEW))
     if opt_out is Flag.NO:
@@ -178,9 +180,10 @@ def _own_media_timestamp(record: Mapping[str, object], times: TimeRules) -> date
 
 
 def _timestamp(record: Mapping[str, object], name: str, times: TimeRules) -> datetime | None:
-    """Return a timestamp of the listing; None if it is missing, or if a record that hides its listing has a wrong one.
+    """Return the listing's timestamp in the field `name`; None if the field is empty.
 
-    Raises InvalidPropertyRecord if it cannot be read and the listing may be shown.
+    A timestamp that cannot be read gives None if the record hides its listing (`times.hides`); otherwise this function
+    raises InvalidPropertyRecord.
     """
     try:
         return read_time(record.get(name), times)

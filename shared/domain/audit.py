@@ -15,7 +15,11 @@ ORPHAN_AFTER = timedelta(days=1)
 
 
 class Drift(StrEnum):
-    """How record and storage disagree about an object: it is missing or not as recorded, or no record names it."""
+    """How a listing's record and storage disagree about an object.
+
+    ORPHAN: no record names the object. The others: the record names it, and storage has no such object, an empty one,
+    or one of another size or hash.
+    """
 
     MISSING = "missing"
     EMPTY = "empty"
@@ -26,7 +30,7 @@ class Drift(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object as a bucket lists it; `size` is in bytes."""
+    """An object as the listing of a bucket describes it; `size` is in bytes."""
 
     key: str
     size: int
@@ -37,8 +41,8 @@ class StoredObject:
 class Finding:
     """An object about which a listing's record and storage disagree.
 
-    `is_original` is True in the bucket of originals, False in the public bucket. `image_id` is None for an orphan,
-    which belongs to no image.
+    `is_original` is True if the object is, or should be, in the bucket of originals, False for the public bucket.
+    `image_id` is None for an orphan, which belongs to no image.
     """
 
     drift: Drift
@@ -54,8 +58,8 @@ def find_drift(
 ) -> list[Finding]:  # fmt: skip
     """Compare a listing's record with its stored objects; return a finding for each object about which they disagree.
 
-    `public` and `originals` are all objects in the public bucket and in the bucket of originals whose keys have the
-    listing's prefix. Only sizes are compared, not hashes.
+    `public` and `originals` are all objects whose keys have the listing's prefix, in the public bucket and in the
+    bucket of originals. Objects are compared by size only, not by hash.
     """
     findings: list[Finding] = []
     for is_original, stored in ((False, public), (True, originals)):
@@ -74,9 +78,10 @@ def find_drift(
 
 
 def unreferenced_keys(listing: Listing, keys: Iterable[str]) -> set[str]:
-    """Return those of the given keys, all of one listing's objects, that no copy and no discard of the listing names.
+    """Return those of the given object keys that no copy and no discard of the listing names.
 
-    Keys of photos in flight are left out: a download may have stored their objects and not been recorded yet.
+    All keys must be of this listing's objects. Keys of photos in flight are not returned: a download may have stored
+    their objects and not been recorded yet.
     """
     named = {key for _, copy in _copies(listing) for key in copy_keys(copy)}
     named |= {key for discard in listing.discards for key in (*discard.public_keys, *discard.original_keys)}
@@ -94,10 +99,10 @@ def is_orphan(stored: StoredObject, now: datetime) -> bool:
 
 
 def is_sampled(photo: Photo, share: float, salt: str) -> bool:
-    """Return True if the photo is in an audit's sample: its original is then read, and its hash compared.
+    """Return True if the photo is in an audit's sample: the audit compares its stored original with the recorded hash.
 
-    `share` (0 to 1) is the share of all photos that are in the sample. `salt` is a text of this audit: each salt
-    selects another sample.
+    `share` (0 to 1) is the share of all photos that are in the sample. `salt` is a text that the audit chooses; another
+    salt selects another sample.
     """
     chance = int.from_bytes(hashlib.sha256(f"{salt}|{photo.id}".encode()).digest()[:8]) / 2**64
     return chance < share

@@ -7,9 +7,10 @@ MIN_HIDDEN = 50
 
 
 def is_burst(hidden: int, displayed: int, feed: Feed) -> bool:
-    """Return True if the listings that a feed hid within an hour are a burst: their removals wait for an operator.
+    """Return True if a feed hid so many listings within an hour that their removals must wait for an operator.
 
-    `hidden` is the number of these listings, `displayed` the number that the feed still displays. A burst is at least
-    `MIN_HIDDEN` listings, and more than the share `feed.removal_freeze_share` of hidden and displayed ones together.
+    `hidden` is the number of these listings, `displayed` the number of listings that the feed still displays. They are
+    a burst if `hidden` is at least `MIN_HIDDEN` and more than the share `feed.removal_freeze_share` of both numbers
+    together.
     """
     return hidden >= MIN_HIDDEN and hidden > feed.removal_freeze_share * (displayed + hidden)

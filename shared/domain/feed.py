@@ -10,7 +10,7 @@ from shared.domain.reso_access import ResoAccess
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentVariable:
-    """Names the environment variable that holds a value, such as a header's value that is secret."""
+    """The name of an environment variable, which a setting has in place of a secret value such as a header's."""
 
     name: str
 
@@ -26,8 +26,8 @@ PHOTO_CATEGORIES = (
 class Feed:
     """The rules of a feed: one table of `feeds.toml`. feeds.example.toml describes each key.
 
-    The names say the units. 0 means no limit for `requests_per_…` and `bytes_per_hour`. `reso` holds the keys `reso_…`
-    other than `reso_url` and `reso_token_env`.
+    The fields are named as the keys, and a name ends in its unit. 0 means no limit for `requests_per_…` and
+    `bytes_per_hour`. `reso` holds the keys `reso_…`, except `reso_url` and `reso_token_env`.
     """
 
     name: str
@@ -71,10 +71,7 @@ class Feed:
 
     @property
     def keep_after_inactive(self) -> timedelta:
-        """How long the copies of a listing of this feed are kept after it went off the market, before they are removed.
-
-        The listing is hidden meanwhile.
-        """
+        """How long a listing's copies are kept after it went off the market, which also hides the listing."""
         return timedelta(hours=self.keep_after_inactive_hours)
 
     @property
@@ -84,7 +81,7 @@ class Feed:
 
     @property
     def image_secret_names(self) -> Mapping[str, str]:
-        """The environment variables that hold secrets for the feed's image hosts, by the key that names each."""
+        """The environment variables with secrets for the feed's image hosts, by the key of `feeds.toml` for each."""
         named = {"token_env": self.token_env} if self.token_env else {}
         return named | {
             f"headers.{header}": value.name
@@ -94,7 +91,7 @@ class Feed:
 
     @property
     def reso_secret_names(self) -> Mapping[str, str]:
-        """The environment variables that hold secrets for the feed's MLS, by the key that names each."""
+        """The environment variables with secrets for the feed's MLS, by the key of `feeds.toml` for each."""
         reso = self.reso
         names = {
             "reso_token_env": self.reso_token_env,

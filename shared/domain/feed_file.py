@@ -13,7 +13,7 @@ from shared.domain.reso_profiles import defaults_of, with_common_limits
 
 
 class FeedsInvalid(ValueError):
-    """The text of `feeds.toml` cannot be used. Each line of `errors` names a fault and how to mend it."""
+    """Raised if the text of `feeds.toml` has faults. Each line of `errors` names a fault and how to mend it."""
 
     def __init__(self, errors: list[str]) -> None:
         super().__init__("\n".join(errors))
@@ -34,8 +34,8 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 def parse_feeds(text: str) -> dict[str, Feed]:
     """Parse the text of `feeds.toml`; return the feeds by name, in the order of the text.
 
-    A key that a table leaves out has the value of the table's `reso_profile`, or else the usual default. Raises
-    FeedsInvalid with all errors at once.
+    A key that a feed's table leaves out gets the value of the table's `reso_profile`, or else the usual default. Raises
+    FeedsInvalid, which names all faults of the text, if there is any.
     """
     try:
         document = tomllib.loads(text)
@@ -96,7 +96,11 @@ _NEEDED = {
 
 
 def _authorisation_errors(table: Mapping[str, object]) -> list[str]:
-    """Return what is wrong with the keys of a feed's authorisation together; `table` has valid values only."""
+    """Return the errors in a feed's keys for authorisation, taken together.
+
+    It is an error if a key that `reso_auth` needs is missing, or if secrets would be sent over http. Each value in
+    `table` must be valid by itself.
+    """
     if not table.get("reso_url"):
         return []
     auth = Auth(str(table.get("reso_auth", Auth.BEARER)))

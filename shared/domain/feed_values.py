@@ -39,9 +39,10 @@ _RANGES: Mapping[str, tuple[float, float]] = {
 
 
 def value_error(key: str, value: object, kind: Any) -> str | None:
-    """Return what is wrong with the value of a key, as a phrase that follows the key; None if the value is valid.
+    """Return an error about the value of a key of `feeds.toml`; None if the value is valid.
 
-    `kind` is the type of the key's field. The phrase quotes no value that may be a secret.
+    The error is a phrase that follows the key's name, such as "must be a number". `kind` is the type of the field that
+    the key sets. The phrase quotes no value that may be a secret.
     """
     is_valid, wanted = _kind(kind)
     is_secret = key.endswith("_env") or isinstance(value, dict)
@@ -65,7 +66,10 @@ def frozen(value: object, kind: Any) -> Any:
 
 
 def is_web_url(value: str, *, with_query: bool = False) -> bool:
-    """Return True if the text is an http(s) URL without user name and fragment; a query needs `with_query`."""
+    """Return True if the text is an http(s) URL without user name and fragment.
+
+    A URL with a query is accepted only if `with_query` is True.
+    """
     try:
         parts = urlsplit(value)
         is_port = parts.port is None or parts.port > 0
@@ -126,7 +130,10 @@ def _headers_error(headers: Any) -> str | None:
 
 
 def _filter_error(value: Any) -> str | None:
-    """Return an error if the text is no complete OData condition: it would change the condition that it is added to."""
+    """Return an error if quotes or brackets of an OData condition are not in pairs, else None.
+
+    Such a text would change the meaning of the condition to which it is added.
+    """
     outside = _QUOTED.sub("", value)
     depth = 0
     for character in outside:
@@ -195,7 +202,10 @@ def _is_enum(kind: Any) -> bool:
 
 
 def _kind(kind: Any) -> tuple[Callable[[object], bool], str]:
-    """Return the check of a TOML value for a field of type `kind`, and what a valid value is."""
+    """Return what a TOML value for a field of type `kind` must be: a check that returns True if it is valid, and words.
+
+    The words name a valid value, such as "a whole number".
+    """
     if _is_enum(kind):
         return (lambda value: value in list(kind)), ", ".join(kind)
     return _KINDS[kind]

@@ -13,9 +13,9 @@ MAX_AHEAD = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """The place of an event on its topic: the broker's time, the partition, the offset.
+    """The place of an event on its topic: the broker's time (`at`), the partition and the offset.
 
-    Positions of different partitions sort from old to new.
+    Positions sort by time first, so they can be compared across partitions.
     """
 
     at: datetime
@@ -25,7 +25,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """How new an announcement of a listing is. Each field is None if the announcement lacks it."""
+    """What tells which of two announcements of a listing is newer. A field is None if the announcement lacks it."""
 
     modified_at: datetime | None
     """The MLS's timestamp of the listing."""
@@ -38,18 +38,18 @@ class Version:
 def is_newer(after: datetime | None, before: datetime | None) -> bool:
     """Return True if the time `after` is later than the time `before`.
 
-    Any time is newer than None. None is never newer: if `after` is None, return False.
+    Every time is later than None, and None is later than nothing: return False if `after` is None.
     """
     return after is not None and (before is None or after > before)
 
 
 def is_credible(time: datetime | None, now: datetime) -> bool:
-    """Return False if the timestamp lies more than a day (`MAX_AHEAD`) ahead of `now`; True for None."""
+    """Return True if the timestamp is at most a day (`MAX_AHEAD`) ahead of `now`, or is None."""
     return time is None or time <= now + MAX_AHEAD
 
 
 def credible(version: Version, now: datetime) -> Version:
-    """Return the version without the timestamps that lie more than a day (`MAX_AHEAD`) ahead of `now`."""
+    """Return the version with None in place of timestamps more than a day (`MAX_AHEAD`) ahead of `now`."""
     if is_credible(version.modified_at, now) and is_credible(version.media_changed_at, now):
         return version
     return replace(
@@ -62,20 +62,22 @@ def credible(version: Version, now: datetime) -> Version:
 def seen_at(version: Version, now: datetime) -> datetime:
     """Return when an announcement reached its topic, by the broker's clock; `now` if that is not known.
 
-    The announcement's timestamps are compared with this time, so that a replay judges them as the first reading did.
+    A replay of the announcement gets the same time as its first reading. So a timestamp that was too far ahead at the
+    first reading is too far ahead at the replay as well.
     """
     at = version.position.at if version.position else now
     return at if now - _KEPT_FOR <= at <= now else now
 
 
 def is_stale(announced: Version, recorded: Version, now: datetime, *, hides: bool = False) -> bool:
-    """Return True if an announcement is to be ignored: its version is older than the recorded one, or the same event's.
+    """Return True if an announcement must be ignored: its version is older than the recorded one, or of the same event.
 
-    `hides` is True if the announcement hides its listing. First, each timestamp of `announced` is compared with the
-    same timestamp of `recorded`, if `announced` has it: one later than the recorded one makes the result False;
-    otherwise, one earlier makes it True. If none differs, the positions decide: return True if that of `announced` is
-    the earlier or the same, False if either is None. Timestamps more than a day ahead of `now` count as missing; if
-    `recorded` has one, the positions decide, and an announcement that hides is never stale.
+    The timestamps that `announced` has are compared with those of `recorded`. If one of them is later, the result is
+    False; otherwise, if one is earlier, it is True. If all are equal, the positions decide: the result is True if the
+    position of `announced` is earlier or the same, and False if either position is None.
+
+    Timestamps more than a day ahead of `now` count as missing. If `recorded` has such a timestamp, only the positions
+    decide, and the result is False if the announcement hides its listing (`hides`).
     """
     announced, trusted = credible(announced, seen_at(announced, now)), credible(recorded, now)
     is_earlier = _is_earlier(announced.position, recorded.position)
@@ -91,9 +93,10 @@ def is_stale(announced: Version, recorded: Version, now: datetime, *, hides: boo
 
 
 def _is_earlier(announced: Position | None, recorded: Position | None) -> bool:
-    """Return True if the event at the first position was published before the one at the second, or is the same.
+    """Return True if the event at `announced` was published before the event at `recorded`, or is the same event.
 
-    False if one of them is None. In one partition the offsets decide, whatever the clocks of brokers and producers say.
+    Return False if a position is None. In one partition the offsets decide, because the clocks of brokers and producers
+    may be wrong.
     """
     if announced is None or recorded is None:
         return False
@@ -108,14 +111,15 @@ def newest(*times: datetime | None) -> datetime | None:
 
 
 def to_millisecond(time: datetime) -> datetime:
-    """Return the time cut to whole milliseconds, as MongoDB stores times."""
+    """Return the time rounded down to whole milliseconds, as MongoDB stores times."""
     return time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 
 def parse_timestamp(value: object) -> datetime | None:
-    """Parse a RESO timestamp; return it in UTC, or None if `value` is None. A timestamp without a zone is in UTC.
+    """Parse a RESO timestamp and return the time in UTC; None if `value` is None.
 
-    Raises ValueError if the value is anything else than an ISO 8601 string within the years 1 to 9999.
+    A timestamp without a zone counts as UTC. Raises ValueError if the value is anything else than an ISO 8601 string
+    within the years 1 to 9999.
     """
     if value is None:
         return None

@@ -15,7 +15,7 @@ _WEB_PORTS = (80, 443)
 
 @dataclass(frozen=True, slots=True)
 class _Pattern:
-    """A parsed entry of `image_hosts`: a host, or its subdomains, with the allowed ports."""
+    """A parsed entry of `image_hosts`: a host or all subdomains of a host, and the ports that are allowed."""
 
     host: str
     """The host, as spelled by `canonical_host`."""
@@ -24,15 +24,19 @@ class _Pattern:
     ports: tuple[int, ...]
 
     def allows(self, host: str, port: int) -> bool:
-        """Return True if this entry allows requests to the canonical host and the port."""
+        """Return True if this entry allows requests to the host and the port.
+
+        `host` must be spelled as `canonical_host` returns it.
+        """
         is_named = host.endswith("." + self.host) if self.covers_subdomains else host == self.host
         return is_named and port in self.ports
 
 
 def is_allowed_host(host: str, port: int, patterns: Iterable[str]) -> bool:
-    """Return True if one of the `image_hosts` patterns allows the port of this host, however the host is spelled.
+    """Return True if one of the `image_hosts` entries in `patterns` allows requests to the host and the port.
 
-    Return False if `host` is no valid host. A pattern that is not valid allows nothing.
+    The spelling of the host does not matter (`canonical_host`). Return False if `host` is not a valid host. An entry
+    that is not valid allows nothing.
     """
     canonical = canonical_host(host)
     parsed = (_parse(pattern) for pattern in patterns)
@@ -42,20 +46,20 @@ def is_allowed_host(host: str, port: int, patterns: Iterable[str]) -> bool:
 
 
 def pattern_error(pattern: str) -> str | None:
-    """Return what is wrong with an entry of `image_hosts`, as words that follow the quoted entry.
+    """Return an error about an entry of `image_hosts`; None if the entry is valid.
 
-    Return None if the entry is valid.
+    The error is a phrase that follows the quoted entry.
     """
     parsed = _parse(pattern)
     return parsed if isinstance(parsed, str) else None
 
 
 def canonical_host(host: str) -> str | None:
-    """Return the host in the spelling in which hosts are compared and connected to; None if the text is no valid host.
+    """Return the host in the one spelling in which hosts are compared and connected to; None if it is not a valid host.
 
-    Names are returned in lower case, as ASCII (IDNA) and without a trailing dot, addresses in their shortest form and
-    without brackets. Short, octal and hexadecimal forms of IPv4 and zones of IPv6 are not valid: programs disagree
-    about their meaning.
+    A name is returned in lower case, as ASCII (IDNA) and without a trailing dot. An address is returned in its shortest
+    form and without brackets. Short, octal and hexadecimal IPv4 addresses and IPv6 zones are not valid, because
+    programs disagree about their meaning.
     """
     if ":" in host:
         return _ipv6(host)
@@ -67,7 +71,7 @@ def canonical_host(host: str) -> str | None:
 
 
 def is_address(host: str) -> bool:
-    """Return True if a canonical host is an IP address, False if it is a name."""
+    """Return True if the host is an IP address, False if it is a name; `host` is as `canonical_host` returns it."""
     return ":" in host or _NUMBER.fullmatch(host.rpartition(".")[2]) is not None
 
 
@@ -87,10 +91,9 @@ def _ipv4(host: str) -> str | None:
 
 
 def _ascii(name: str) -> str:
-    """Return a host name in lower case, encoded as IDNA.
+    """Return a host name in lower case, encoded as IDNA; an empty text if the name cannot be encoded.
 
-    Return an empty text if the name cannot be encoded, or if decoding would not give back the same name: full-width
-    dots, ß and ligatures turn into other characters.
+    Also empty if decoding would return another name: IDNA turns full-width dots, ß and ligatures into other characters.
     """
     if name.isascii() or len(name) > _MAX_NAME_LENGTH:
         return name.lower()

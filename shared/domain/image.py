@@ -33,7 +33,7 @@ class Status(StrEnum):
 
 
 class Category(StrEnum):
-    """What a picture of a listing shows, as answers tell it."""
+    """What a picture of a listing shows, as answers say it."""
 
     PHOTO = "photo"
     FLOOR_PLAN = "floor-plan"
@@ -43,7 +43,8 @@ class Category(StrEnum):
 class Variant:
     """A variant of a copy, as stored in the public bucket under `key`.
 
-    `width` and `height` are in pixels, `file_size` is in bytes. `is_cropped` is True if the setting asked for a crop.
+    `width` and `height` are in pixels, `file_size` is in bytes. `is_cropped` is True if the variants setting asked for
+    a crop.
     """
 
     name: str
@@ -59,9 +60,9 @@ class Variant:
 class Copy:
     """The files of a photo in object storage: the original as received, and its variants, widest first.
 
-    `width` and `height` in pixels, `file_size` in bytes and `content_type` are the original's; `sha256` is the hash of
-    its bytes, in hex. `etag` and `last_modified` are the validators that the origin gave, for conditional requests;
-    None if it gave none. `checked_at` is when the copy was stored, or last confirmed by the origin.
+    `width` and `height` (pixels), `file_size` (bytes), `content_type` and `sha256` (hex) are those of the original.
+    `etag` and `last_modified` are the validators that the origin gave, for conditional requests; None if it gave none.
+    `checked_at` is when the copy was stored, or when the origin last confirmed it.
     """
 
     sha256: str
@@ -90,13 +91,13 @@ class Copy:
 
     @property
     def full(self) -> Variant:
-        """The variant named `full`, whose URL and sizes an answer gives as those of the image."""
+        """The variant named `full`: an answer gives its URL and its sizes as those of the image."""
         return next(variant for variant in self.variants if variant.name == "full")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A worker's lease on a photo that it attempts; if the photo is not settled by `until`, it is due again."""
+    """A worker's lease on a photo that it attempts. A photo that is not settled by `until` is due again."""
 
     worker: str
     until: datetime
@@ -151,67 +152,75 @@ class Photo:
 
     @property
     def can_recheck(self) -> bool:
-        """True if the photo has a copy whose validators came from the photo's URL: the origin compares no other."""
+        """True if the origin can be asked whether the photo's copy is still up to date.
+
+        The copy must have validators that came from the photo's present URL, because the origin compares validators of
+        that URL only.
+        """
         copy = self.copy
         return copy is not None and copy.has_validator and copy.source_url_key == url_key(self.url)
 
     @property
     def waits_for_new_url(self) -> bool:
-        """True if the photo's URL can be used only once and was used: no fetch until the MLS announces another URL.
+        """True if the photo's single-use URL is used: no fetch is possible until the MLS announces another URL.
 
-        False for a feed whose URLs can be used again.
+        Always False for a feed whose URLs can be used again.
         """
         return self.used_url_key is not None and self.used_url_key == url_key(self.url)
 
     @property
     def wants_rebuild(self) -> bool:
-        """True if the next attempt is a rebuild: it was asked for, and the MLS announced no newer version since."""
+        """True if the next attempt is a rebuild: a rebuild was asked for, and the MLS announced no newer version."""
         return self.copy is not None and self.copy.rendering == REBUILD_WANTED and not self.is_outdated
 
     @property
     def wants_attempt(self) -> bool:
-        """True if the photo's copy is missing or outdated, or an attempt was forced.
+        """True if the photo's copy is missing or outdated, or if an attempt was forced.
 
-        False all the same if the attempt would need a URL, and the photo waits for a new URL (`waits_for_new_url`).
+        A photo that waits for a new URL (`waits_for_new_url`) wants no attempt, except a rebuild, which needs no URL.
         """
         is_wanted = self.copy is None or self.is_outdated or self.forced_at is not None
         return is_wanted and (self.wants_rebuild or not self.waits_for_new_url)
 
     @property
     def due_at(self) -> datetime | None:
-        """When the photo's next attempt is due; None if no attempt is wanted.
+        """When the photo's next attempt is due, as far as the photo itself says; None if it wants no attempt.
 
-        The listing may forbid attempts: `Listing.photo_due_at` is the time that counts.
+        The photo's listing may forbid the attempt: `Listing.photo_due_at` considers that too.
         """
         return self.not_before if self.wants_attempt else None
 
     def is_claimed(self, now: datetime) -> bool:
-        """Return True if any worker has a recorded claim on the photo that has not ended at `now`."""
+        """Return True if the record has any worker's claim on the photo that has not ended at `now`."""
         return self.claim is not None and now < self.claim.until
 
 
 def fresh_url_key(url: str) -> str:
-    """Return the key under which a used URL is recorded if the photo's URLs are read anew before each fetch.
+    """Return the key to record for a used URL if each attempt reads a fresh URL of the photo first.
 
-    It equals no `url_key`, so the photo does not wait for the MLS to announce another URL.
+    This key differs from each `url_key`. So `Photo.waits_for_new_url` stays False, and the next attempt can read
+    another fresh URL.
     """
     return f"fresh:{url_key(url)}"
 
 
 def image_id(feed: str, listing_key: str, object_id: str) -> str:
-    """Return the `image_id` of a photo: 32 hex digits of a hash, always the same for the same photo."""
+    """Return the `image_id` of a photo: 32 hex digits of a hash of feed, ListingKey and object id.
+
+    The same photo always gets the same id.
+    """
     identity = _IDENTITY.encode([feed, listing_key, object_id]).encode()
     return hashlib.sha256(identity).hexdigest()[:32]
 
 
 def url_key(url: str) -> str:
-    """Return the key by which MongoDB's index finds a photo by an announced URL.
+    """Return the key of an announced URL, by which MongoDB's index finds the photo.
 
-    The key is 24 hex digits of a hash, to keep the index small.
+    The key is 24 hex digits of a hash of the URL, to keep the index small.
     """
     return hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
 def url_keys(urls: Sequence[str]) -> tuple[str, ...]:
-    """Return the keys (`url_key`) of the URLs in their order, each key once."""
+    """Return the keys (`url_key`) of the URLs in the order of the URLs, each key once."""
     return tuple(dict.fromkeys(url_key(url) for url in urls))

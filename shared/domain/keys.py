@@ -11,10 +11,10 @@ _CUT_PART_BYTES = 180
 
 
 def part(text: str) -> str:
-    """Return the text as one part of an object's key: the characters between two slashes.
+    """Return the text as one part of an object's key, that is, as the characters between two slashes.
 
-    Each byte outside `[A-Za-z0-9._-]` is written `~XX`, and so is each dot of a text of dots alone. A part over 200
-    bytes is cut to 180, and ends in `~` and a hash of the whole text.
+    Each byte outside `[A-Za-z0-9._-]` is written `~XX`; if the text consists of dots only, each dot is written so too.
+    A part over 200 bytes is cut to 180 bytes, and `~` and a hash of the whole text are appended.
     """
     raw = text.encode()
     escaped = _ESCAPED.sub(_tilde, raw).decode()
@@ -26,7 +26,10 @@ def part(text: str) -> str:
 
 
 def listing_prefix(feed: str, listing_key: str) -> str:
-    """Return the prefix of the keys of all stored objects of a listing, in both buckets, with the slash at its end."""
+    """Return the beginning of the keys of all stored objects of a listing, up to and including a slash.
+
+    It is the same in both buckets.
+    """
     return f"{part(feed)}/{part(listing_key)}/"
 
 
@@ -46,14 +49,18 @@ def listing_id_of(key: str) -> tuple[str, str] | None:
 
 
 def photo_prefix(feed: str, listing_key: str, object_id: str) -> str:
-    """Return the prefix of the keys of all stored objects of a photo, of all its versions, in both buckets."""
+    """Return the beginning of the keys of all stored objects of a photo, of all its versions.
+
+    It is the same in both buckets.
+    """
     return f"{listing_prefix(feed, listing_key)}{part(object_id)}/"
 
 
 def folder(feed: str, listing_key: str, object_id: str, sha256: str) -> str:
-    """Return the prefix of the keys of one version of a photo, of its original and its variants, in both buckets.
+    """Return the beginning of the keys of one version of a photo: of its original and its variants.
 
-    `sha256` is the hash of the original's bytes, in hex; its first 16 digits are in the prefix.
+    It is the same in both buckets. `sha256` is the hash of the original's bytes, in hex; its first 16 digits tell the
+    version.
     """
     return f"{photo_prefix(feed, listing_key, object_id)}{sha256[:16]}/"
 

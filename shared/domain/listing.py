@@ -29,7 +29,7 @@ UNTIL_DECIDED = datetime(9999, 1, 1, tzinfo=UTC)
 class Hidden:
     """Why and since when a listing is hidden, and when its copies are removed.
 
-    The copies are removed at `remove_at`, or at the end of a later hold.
+    The copies are removed at `remove_at`, or at `held_until` if that is later.
     """
 
     reason: RemovalReason
@@ -44,7 +44,7 @@ class Hidden:
 
     @property
     def waits_for_word(self) -> bool:
-        """True if the listing is hidden by a word that no rule knows: its copies stay until the MLS says another."""
+        """True if a word that no rule knows hides the listing: its copies stay until the MLS sends a known word."""
         return self.remove_at == UNTIL_DECIDED
 
     @property
@@ -57,8 +57,8 @@ class Hidden:
 class Discard:
     """An order in a listing's record to delete stored objects of one photo, from the time `remove_at` on.
 
-    The janitor carries it out. `reason` is why the objects go, `since` when that reason arose. `image_id` and
-    `object_id` name the photo, by our id and by the MLS's.
+    The janitor deletes the objects. `reason` is why they must go, and `since` is when that reason arose. `image_id` is
+    our id of the photo, `object_id` the MLS's.
     """
 
     image_id: str
@@ -81,13 +81,13 @@ class Discard:
     """From when on the record did not show the photo; None if from `since` on."""
 
     def touches(self, copy: Copy) -> bool:
-        """Return True if this discard names an object of the copy."""
+        """Return True if this discard orders the deletion of an object that the copy has."""
         return not {*copy_keys(copy)}.isdisjoint({*self.public_keys, *self.original_keys})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetAside:
-    """A row of a listing's `Media` that is not shown, and the reason as a phrase for operators."""
+    """A row of a listing's `Media` that is not shown. `reason` says why, as a phrase for operators."""
 
     media_key: str
     reason: str
@@ -95,9 +95,10 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class Unannounced:
-    """A mark that `image-downloaded` is still to be published for the copy that a photo got, or had confirmed, at `at`.
+    """A mark in a listing's record: the event `image-downloaded` is still to be published for a photo's copy.
 
-    `changed` is the event's: False if the copy has the same bytes as the one before.
+    `at` is when the copy was stored or confirmed. `changed` is the event's field: False if the copy has the same bytes
+    as the copy before.
     """
 
     image_id: str
@@ -137,33 +138,33 @@ class Listing:
 
     @property
     def version(self) -> Version:
-        """The version of the last announcement of this listing that was recorded."""
+        """The version of the last announcement that was recorded of this listing."""
         return Version(modified_at=self.modified_at, media_changed_at=self.media_changed_at, position=self.position)
 
     def photo(self, image_id: str) -> Photo | None:
-        """Return the photo whose `image_id` this is; None if the listing does not show such a photo."""
+        """Return the listing's photo with this `image_id`; None if the listing shows no such photo."""
         return next((photo for photo in self.photos if photo.id == image_id), None)
 
     def with_photos(self, changed: Iterable[Photo]) -> "Listing":
-        """Return the listing with the changed photos in place of its photos with the same ids.
+        """Return the listing with the photos `changed` in place of its photos with the same ids.
 
-        A changed photo whose id the listing does not show is ignored.
+        Photos in `changed` that the listing does not show are ignored.
         """
         by_id = {photo.id: photo for photo in changed}
         return replace(self, photos=tuple(by_id.get(photo.id, photo) for photo in self.photos))
 
     def reverted(self) -> "Listing":
-        """Return this listing with its revision raised by one, so that writing it undoes a write of the caller's.
+        """Return this listing with its revision raised by one, for a caller that undoes its own write of the listing.
 
-        Call it on the listing as it was read before that write, and write the result. The store refuses the result if
-        anyone else has written the listing since.
+        The caller calls this method on the listing as it was before its write, and writes the result. The store refuses
+        the result if another process has written the listing meanwhile.
         """
         return replace(self, revision=self.revision + 1)
 
     def photo_due_at(self, photo: Photo) -> datetime | None:
-        """Return when the photo's next attempt is due; None if no attempt is wanted or allowed.
+        """Return when the photo's next attempt is due; None if the photo wants no attempt or the listing forbids it.
 
-        No attempt is allowed while the listing is hidden, or while all versions of the photo are being removed.
+        A hidden listing forbids all attempts. A discard of the whole photo forbids attempts of that photo.
         """
         if self.hidden is not None:
             return None
@@ -173,19 +174,19 @@ class Listing:
 
     @property
     def due_at(self) -> datetime | None:
-        """When the first attempt of any photo of this listing is due; None if no attempt is wanted or allowed."""
+        """When the first attempt of any of the listing's photos is due; None if no attempt is wanted or allowed."""
         return min((due for photo in self.photos if (due := self.photo_due_at(photo))), default=None)
 
     @property
     def priority(self) -> Priority:
-        """The most urgent priority of the listing's photos that want an attempt; routine if no photo wants one."""
+        """The most urgent priority among the listing's photos that want an attempt; routine if there are none."""
         return most_urgent(*(photo.priority for photo in self.photos if self.photo_due_at(photo)))
 
     @property
     def queued(self) -> Mapping[Priority, tuple[datetime, int]]:
-        """For each priority, when the first attempt of this listing's photos is due, and how many of them want one.
+        """For each priority, when the first attempt of a photo is due, and the number of photos that want an attempt.
 
-        A priority without a photo that wants an attempt is left out.
+        A priority without photos that want an attempt is left out.
         """
         times: dict[Priority, list[datetime]] = {priority: [] for priority in Priority}
         for photo in self.photos:
@@ -204,7 +205,7 @@ class Listing:
 
     @property
     def recheckable(self) -> tuple[Photo, ...]:
-        """The listing's photos that can be rechecked (`Photo.can_recheck`) and want no attempt already.
+        """The listing's photos that can be rechecked (`Photo.can_recheck`), without those that want an attempt already.
 
         Empty while the listing is hidden.
         """
@@ -214,12 +215,15 @@ class Listing:
 
     @property
     def checked_at(self) -> datetime | None:
-        """The earliest `checked_at` of this listing's copies that can be rechecked; None if there is none."""
+        """The earliest `checked_at` of the copies of `recheckable` photos; None if there are none."""
         return min((photo.copy.checked_at for photo in self.recheckable if photo.copy), default=None)
 
     @property
     def removal_due_at(self) -> datetime | None:
-        """When the next removal is due, of a discard or of a hidden listing's photos; None if there is none."""
+        """When the next of the listing's removals is due; None if there is none.
+
+        A removal is due for each discard, and for the photos of a hidden listing.
+        """
         times = [discard.remove_at for discard in self.discards]
         if self.hidden is not None and self.photos:
             times.append(self.hidden.removal_at)
@@ -227,7 +231,7 @@ class Listing:
 
     @property
     def removing(self) -> tuple[Discard, ...]:
-        """The listing's discards with `removing` set: the deletion of their objects may be under way at any moment."""
+        """The listing's discards whose removal has begun: their objects may be deleted at any moment."""
         return tuple(discard for discard in self.discards if discard.removing)
 
     @property
@@ -238,7 +242,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class RecordedState:
-    """The recorded version and display state of a listing, without its photos."""
+    """The recorded version of a listing, and whether it is displayed; without its photos."""
 
     version: Version
     is_displayed: bool

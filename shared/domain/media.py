@@ -38,9 +38,9 @@ class AnnouncedPhoto:
 
 @dataclass(frozen=True, slots=True)
 class RetainedPhoto:
-    """A photo that a property record names without a row that can be fetched now: what is recorded of it stays.
+    """A photo that a property record names, but without a row to fetch it from now: the recorded photo stays as it is.
 
-    `place` is the number of announced photos before it in the order of the listing's photos.
+    `place` is how many announced photos come before it in the listing.
     """
 
     object_id: str
@@ -49,7 +49,7 @@ class RetainedPhoto:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnouncedMedia:
-    """What the rows of `Media` in a property record say."""
+    """What the `Media` rows of a property record say about the listing's photos."""
 
     photos: tuple[AnnouncedPhoto, ...] | None
     """The photos to show, in order. None if the rows say nothing about the listing's photos."""
@@ -82,17 +82,19 @@ class _Row(NamedTuple):
 
 
 def is_readable(media: object) -> bool:
-    """Return True if `Media` is null or has a form whose rows `read` can find."""
+    """Return True if `read` accepts this `Media`: it is null, or has a form that can hold rows."""
     return media is None or isinstance(media, list) or (isinstance(media, dict) and _wrapped(media) is not None)
 
 
 def read(feed: Feed, media: object, photos_count: object, times: TimeRules) -> AnnouncedMedia:
     """Return what `Media` of a property record says of the listing's photos, read by the feed's rules.
 
-    `media` is a list of rows, one row alone, or an object that holds one of these under a name of its own. `times` says
-    how the MLS's times are read. The result says nothing if `media` is null; if none of its rows can be understood,
-    since an error of the MLS never means "no photos"; or if it is empty although `photos_count`, the record's
-    PhotosCount, is above 0. Raises ValueError if `media` is anything else.
+    `media` is a list of rows, a single row, or an object with one value that is a row or a list of rows. `photos_count`
+    is the record's PhotosCount. `times` says how the MLS writes times.
+
+    In the result, `photos` is None if `media` says nothing about the photos: it is null, it is empty although
+    `photos_count` is above 0, or none of its rows can be used. An error of the MLS never means "no photos". Raises
+    ValueError if `media` has none of these forms.
     """
     if media is None:
         return AnnouncedMedia(photos=None)
@@ -119,9 +121,9 @@ def read(feed: Feed, media: object, photos_count: object, times: TimeRules) -> A
 
 
 def _wrapped(media: Mapping[str, object]) -> list[object] | None:
-    """Return the rows of a `Media` that is an object: itself, or those that it holds as its only value.
+    """Return the rows of a `Media` that is an object: the object itself if it is a row, else those in its only value.
 
-    Return None if it is no row and holds none.
+    Return None if the object is no row and holds no rows.
     """
     if not _ROW_FIELDS.isdisjoint(media):
         return [media]
@@ -132,15 +134,15 @@ def _wrapped(media: Mapping[str, object]) -> list[object] | None:
 
 
 def _count(value: object) -> int:
-    """Return the record's PhotosCount, a number or a text of digits; 0 for any other value."""
+    """Return the record's PhotosCount, which is a number or a text of digits; 0 for any other value."""
     digits = (text(value) or "").strip()
     return int(digits) if digits.isdecimal() and len(digits) < _MAX_COUNT_DIGITS else 0
 
 
 def _rows(feed: Feed, raws: Sequence[object], times: TimeRules) -> tuple[list[_Row], tuple[SetAside, ...]]:
-    """Return the rows of `Media` whose photo is known, and the rows that cannot be fetched, set aside with the reason.
+    """Return the rows of `Media` whose photo is known, and why the rows that cannot be fetched are set aside.
 
-    Some rows are in both: their photo is known, and their URL is missing or wrong.
+    A row is in both results if its photo is known but its URL is missing or wrong.
     """
     has_keys = any(isinstance(raw, dict) and text(raw.get("MediaKey")) for raw in raws)
     names = _Names()
@@ -167,16 +169,17 @@ def _fields(raw: object) -> Mapping[str, object]:
 
 
 class _Names:
-    """Names rows of one record that have no MediaKey."""
+    """Gives keys to those rows of one property record that have no MediaKey."""
 
     def __init__(self) -> None:
         self._seen: dict[str, int] = {}
 
     def stand_in(self, raw: Mapping[str, object], *, has_keys: bool) -> str:
-        """Return the row's MediaObjectID, else a hash of its URL with a number that tells rows of the same URL apart.
+        """Return the key to use for a row without MediaKey: its MediaObjectID, else a hash of its URL.
 
-        The numbers are in the order of the record. Raises ValueError if the row has neither, or if another row of the
-        record has a MediaKey (`has_keys`).
+        From the second row with the same URL on, the row's number among these rows is appended to the hash. Raises
+        ValueError if the row has neither MediaObjectID nor URL, or if another row of the record has a MediaKey
+        (`has_keys`).
         """
         key = None if has_keys else text(raw.get("MediaObjectID")) or self._of_url(text(raw.get("MediaURL")))
         if key is None:
@@ -211,7 +214,7 @@ def _row(feed: Feed, raw: Mapping[str, object], key: str, index: int, times: Tim
 
 
 def _url(value: object) -> tuple[str, Objection | None]:
-    """Return a row's URL to fetch; if it has no valid one, an empty text and the objection."""
+    """Return the URL to fetch of a row and None; if the row has no valid URL, an empty text and the objection."""
     url = text(value)
     try:
         return (cleaned(url), None) if url else ("", Objection("MediaURL is missing", retains=True))
@@ -220,7 +223,7 @@ def _url(value: object) -> tuple[str, Objection | None]:
 
 
 def _changed_at(value: object, times: TimeRules) -> datetime | None:
-    """Return a row's timestamp; None if it has none, or none that can be read: the listing's counts then."""
+    """Return a row's timestamp; None if it is missing or cannot be read, so that the listing's timestamp counts."""
     try:
         return read_time(value, times)
     except ValueError:
@@ -228,7 +231,7 @@ def _changed_at(value: object, times: TimeRules) -> datetime | None:
 
 
 def _forbidden(feed: Feed, size: str | None, permission: object) -> Objection | None:
-    """Return which of the feed's rules forbids a row of this size and permission; None if they allow it."""
+    """Return an objection if a rule of the feed forbids rows of this size or permission; None if they are allowed."""
     if size is not None and plain(size) in plain_set(feed.never_sizes):
         return Objection(f"size {size} is one of never_sizes")
     listed = texts(permission) if permission else ()
@@ -240,11 +243,11 @@ def _forbidden(feed: Feed, size: str | None, permission: object) -> Objection | 
 def _photos(
     rows: Sequence[_Row], captions: UrlFilter
 ) -> tuple[tuple[AnnouncedPhoto, ...], tuple[RetainedPhoto, ...], tuple[SetAside, ...]]:
-    """Return the photos that a listing's rows announce, in the MLS's order; those that are retained; and
-    those that are set aside.
+    """Return the photos that a listing's rows announce, the retained photos, and why rows are set aside.
 
-    `rows` may hold several sizes of one photo, each a row. A photo is announced if one of its rows may be fetched, at
-    most `MAX_PHOTOS` of them. At most as many of those set aside are returned.
+    Announced photos are in the MLS's order. `rows` may hold several sizes of one photo, each as a row; a photo is
+    announced if one of its rows may be fetched. There are at most `MAX_PHOTOS` announced photos and as many set aside.
+    `captions` tells which captions name a URL of the MLS.
     """
     rows_by_photo: dict[str, list[_Row]] = {}
     for row in rows:
@@ -267,17 +270,17 @@ def _photos(
 
 
 def _place(sizes: Sequence[_Row]) -> tuple[float, bool, int]:
-    """Return what sorts a photo among the others of its listing: the lowest order of its rows that may be fetched.
+    """Return the key by which the listing's photos are sorted: the lowest `order` of the photo's rows.
 
-    If none may be fetched, the lowest of all its rows.
+    Only rows that may be fetched count, if there are any.
     """
     return min([row.order for row in sizes if row.objection is None] or [row.order for row in sizes])
 
 
 def _reasons(sizes: Sequence[_Row]) -> Iterator[SetAside]:
-    """Yield why a photo is set aside none of whose rows may be fetched: once, by its first row with a URL.
+    """Yield why a photo is set aside if none of its rows may be fetched: the objection to the first row with a URL.
 
-    Rows without a URL are set aside already, each with its reason.
+    Rows without a URL are not considered: `_rows` has set aside each of them already.
     """
     first = next((row for row in sizes if row.url), None)
     if first and first.objection:
@@ -285,11 +288,11 @@ def _reasons(sizes: Sequence[_Row]) -> Iterator[SetAside]:
 
 
 def _largest(allowed: Sequence[_Row], sizes: Sequence[_Row], captions: UrlFilter) -> AnnouncedPhoto:
-    """Return one photo as the row of its largest allowed size announces it.
+    """Return the photo that the row of its largest allowed size announces.
 
-    `sizes` are all rows of the photo in the order of the record, `allowed` those of them that may be fetched, at least
-    one. Of rows of the same size, the one with the latest timestamp is taken; of equal ones, the last. A caption that
-    has a URL of the MLS is left empty.
+    `sizes` are all rows of the photo in the order of the record; `allowed` are those that may be fetched, at least one.
+    Of several rows of that size, the one with the latest timestamp is used; of equal timestamps, the last row. A
+    caption that has a URL of the MLS is left empty.
     """
     best = max(reversed(allowed), key=lambda row: (-row.size_rank, row.changed_at or _OLDEST))
     return AnnouncedPhoto(
@@ -304,14 +307,17 @@ def _largest(allowed: Sequence[_Row], sizes: Sequence[_Row], captions: UrlFilter
 
 
 def _size_rank(size: str | None) -> int:
-    """Return the rank of a size: 0 for Largest and for a row without a size, the highest for an unknown size."""
+    """Return the rank of a size, from 0 for the largest; the highest rank is for an unknown size.
+
+    A row without a size has the rank 0.
+    """
     if size is None:
         return 0
     return _SIZES.index(plain(size)) if plain(size) in _SIZES else len(_SIZES)
 
 
 def _order(value: object) -> float:
-    """Return a row's RESO Order as a number; infinity, which sorts last, if it is missing or cannot be read."""
+    """Return a row's RESO Order as a number; infinity, which sorts last, if Order is missing or cannot be read."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return float("inf")
     try:

@@ -22,9 +22,9 @@ _MIN_PATH = 6
 
 
 def cleaned(url: str) -> str:
-    """Return the URL without blanks and control characters around it, and with those in its path and query encoded.
+    """Return the URL without blanks and control characters at its ends, and with those inside it percent-encoded.
 
-    Raises ValueError if it is no http(s) URL, or if its authority has such a character.
+    Raises ValueError if the text is no http(s) URL, or if its host and port contain such a character.
     """
     if _CLEAN.fullmatch(url):
         return url
@@ -41,9 +41,9 @@ def _encoded(match: re.Match[str]) -> str:
 
 
 class UrlFilter:
-    """Tells captions that have a URL of the MLS in them: answers show captions, and no URL of the MLS.
+    """Finds captions that contain a URL of the MLS: answers show captions, but must not show any URL of the MLS.
 
-    `urls` yields all URLs of a property record, `image_hosts` the feed's hosts as `feeds.toml` names them.
+    `urls` yields all URLs of a property record; `image_hosts` are the feed's hosts as in `feeds.toml`.
     """
 
     def __init__(self, urls: Iterable[str], image_hosts: Collection[str]) -> None:
@@ -51,14 +51,20 @@ class UrlFilter:
         self._image_hosts = image_hosts
 
     def is_clean(self, caption: str) -> bool:
-        """Return True if the caption has no URL of the MLS: whole, or without scheme or host; escaped or not."""
+        """Return True if the caption contains no URL of the MLS.
+
+        A URL is found whether it is whole or without scheme or host, and whether it is escaped or not.
+        """
         if not _SUSPICIOUS.search(caption):
             return True
         return not any(self._is_named_in(text) for text in _unescaped(caption))
 
     @cached_property
     def _parts(self) -> tuple[Collection[str], Collection[str]]:
-        """The hosts, and the URLs' paths with their queries, in lower case. Found once a caption looks like a URL."""
+        """The hosts of the MLS, and the paths of its URLs with their queries, all in lower case.
+
+        Computed only if a caption looks as if it contained a URL.
+        """
         named = (host.casefold().removeprefix("*.") for host in self._image_hosts)
         parts = [parts.groups() for url in self._urls if (parts := _URL.match(url.casefold()))]
         authorities = {authority.rpartition("@")[2] for authority, _ in parts}
@@ -76,7 +82,7 @@ class UrlFilter:
 
 
 def _unescaped(caption: str) -> Collection[str]:
-    """Return the caption in lower case as it stands, and after each of up to three rounds of undoing its escapes."""
+    """Return the caption in lower case, and its texts after one, two and three rounds of undoing escapes."""
     text = caption.casefold()
     found = {text}
     for _ in range(_MAX_ESCAPES):

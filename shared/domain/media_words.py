@@ -34,14 +34,14 @@ _BYTES = "application/octet-stream"
 
 
 class UnknownWord(NamedTuple):
-    """A value of a field of the MLS that no rule knows, to be named to operators."""
+    """A value in a field of a property record that no rule knows; operators are told of it."""
 
     field: str
     word: str
 
 
 class Objection(NamedTuple):
-    """Why a row is not to be fetched."""
+    """Why a `Media` row is not to be fetched."""
 
     reason: str
     """The reason as a phrase for operators."""
@@ -52,7 +52,7 @@ class Objection(NamedTuple):
 
 
 class Meaning(NamedTuple):
-    """What the words of a row mean: why it is not to be fetched (None if it may be), and what it shows."""
+    """What the words of a `Media` row mean: why the row is not to be fetched (None if it may be), and what it shows."""
 
     objection: Objection | None
     category: Category
@@ -61,8 +61,8 @@ class Meaning(NamedTuple):
 def meaning(feed: Feed, raw: Mapping[str, object]) -> Meaning:
     """Return what the words of a `Media` row mean, by the feed's rules.
 
-    A word that says that the row is no photo comes before a word that says that the photo is not ready, or that is
-    unknown.
+    If several words object to the row, one that says that the row shows no photo, or a deleted one, has precedence over
+    one that is unknown or says that the photo is not ready.
     """
     words = [raw.get(name) for name in _FIELDS]
     for word in words:

@@ -24,7 +24,10 @@ _MIN_EPOCH, _MIN_EPOCH_MILLIS = 1e9, 1e11
 
 @dataclass(frozen=True, slots=True)
 class ReportedLimits:
-    """The limits that an answer's headers report; None for each that they do not report."""
+    """The limits that the headers of an API's answer report. A limit that they do not report is None.
+
+    `per_minute` and `per_hour` are numbers of requests.
+    """
 
     per_minute: float | None = None
     per_hour: float | None = None
@@ -32,12 +35,18 @@ class ReportedLimits:
     """For how long no more requests are allowed; None if some are left."""
 
     def merged(self, newer: "ReportedLimits") -> "ReportedLimits":
-        """Return the limits of `newer`, and those of this object that `newer` does not report."""
+        """Return the limits of the `newer` answer, and those of this object that the newer answer does not report.
+
+        `wait_seconds` is always the newer one.
+        """
         return ReportedLimits(newer.per_minute or self.per_minute, newer.per_hour or self.per_hour, newer.wait_seconds)
 
 
 def read(headers: Mapping[str, str], now: datetime) -> ReportedLimits:
-    """Return the limits in an answer's headers, which are values by name in any case; `now` is the time."""
+    """Return the limits that an API's answer reports in its headers, given as values by name.
+
+    Upper and lower case of the names do not matter. `now` is the time of the answer.
+    """
     values = {name.lower(): value for name, value in headers.items()}
     limits: dict[float | None, float] = {}
     waits: list[float] = []
@@ -64,9 +73,10 @@ def _number(values: Mapping[str, str], *names: str) -> float | None:
 
 
 def _wait(reset: float | None, window: float, now: datetime) -> float:
-    """Return for how many seconds to send no request: until `reset`, but at most as long as the window.
+    """Return for how many seconds to send no request after a limit is used up: until `reset`, at most `window` seconds.
 
-    `reset` is in seconds, or a time in seconds or milliseconds since 1970. A minute if it is absent or in the past.
+    `reset` is what the header says: a number of seconds, or a time in seconds or milliseconds since 1970. If it is None
+    or in the past, return a minute.
     """
     if reset is None:
         return _MINUTE

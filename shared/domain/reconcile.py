@@ -16,10 +16,10 @@ from shared.domain.priority import area_priority
 
 
 def apply(listing: Listing | None, announcement: Announcement, feed: Feed, now: datetime) -> Listing | None:
-    """Return the listing as the announcement changes it, for the caller to write; None if nothing changes.
+    """Return the listing as an announcement changes it, for the caller to write; None if it changes nothing.
 
-    `listing` is the recorded listing, None if it was never recorded. A stale announcement changes nothing, nor does one
-    that only repeats what is recorded.
+    `listing` is the recorded listing, None if none is recorded yet. A stale announcement changes nothing, and neither
+    does an announcement that repeats what is recorded.
     """
     before = listing or Listing(feed=announcement.feed, key=announcement.listing_key)
     hides = announcement.hidden_by is not None
@@ -57,9 +57,9 @@ def apply(listing: Listing | None, announcement: Announcement, feed: Feed, now: 
 
 
 def _credible(announcement: Announcement, now: datetime) -> Announcement:
-    """Return the announcement without timestamps that lay over a day ahead of our clock when its event was published.
+    """Return the announcement without timestamps that were over a day ahead of our clock when its event was published.
 
-    `now` is the time by our clock. A photo without such a timestamp takes that of its listing.
+    `now` is the time by our clock. A photo that loses its timestamp gets the timestamp of its listing.
     """
     seen = seen_at(announcement.version, now)
     photos = announcement.photos
@@ -78,9 +78,10 @@ def _photos(
 ) -> tuple[Photo, ...]:
     """Return the photos that the listing's record shows after the announcement, in the MLS's order.
 
-    `listing` is the listing as recorded before the announcement, `hidden` its `hidden` after it (None if the listing is
-    then displayed), and `facts` what the announcement says of all photos. An announcement without `Media` keeps the
-    recorded photos. Empty for a listing whose copies were removed, as long as it stays hidden.
+    `listing` is the listing as recorded before the announcement. `hidden` is its `hidden` after the announcement, None
+    if the listing is then displayed. `facts` is what the announcement says of all photos. If the announcement has no
+    `Media`, the recorded photos stay. The result is empty for a listing that stays hidden after its copies were
+    removed.
     """
     if hidden and listing.hidden and not listing.photos and listing.hidden.removal_at <= now:
         return ()  # the photos were removed: a listing that stays hidden gets none again
@@ -98,8 +99,8 @@ def _cut_off(
 ) -> Sequence[RetainedPhoto]:  # fmt: skip
     """Return the recorded photos that the announcement lacks because the MLS cut its rows; empty if it did not.
 
-    `announced` are the announcement's photos. The rows were cut if there are fewer photos than the MLS counts, although
-    the photos of the listing have not changed since the recorded announcement. The result comes last in the order.
+    `announced` are the announcement's photos. The rows were cut if there are fewer photos than the record's PhotosCount
+    says, and the media timestamp is not newer than the recorded one. The returned photos are placed after all others.
     """
     is_changed = is_newer(announcement.version.media_changed_at, listing.media_changed_at)
     if not announcement.lacks_photos or is_changed:
@@ -120,11 +121,12 @@ def _announced(
     facts: ListingFacts,
     now: datetime,
 ) -> tuple[Photo, ...]:
-    """Return the photos `announced` for a listing as they are to be recorded, without those that an operator removed.
+    """Return the photos that an announcement with rows shows, as they are to be recorded, in the order of the listing.
 
-    `listing` is the listing as recorded before the announcement. Photos that it shows already keep their copy and
-    state, also if the announcement has no row of them to fetch now (`retained`), or has another key for them; the
-    others are new. `facts` is what the announcement says of all photos.
+    `listing` is the listing as recorded before the announcement, and `facts` what the announcement says of all photos.
+    Recorded photos keep their copy and state, even if the MLS announces them under another key. `retained` are recorded
+    photos without a row that can be fetched now. All other photos are new. Photos that an operator removed are left
+    out.
     """
     entries = _entries(listing, announced, retained)
     recorded = {photo.object_id: photo for photo in listing.photos}
@@ -145,9 +147,10 @@ def _announced(
 def _entries(
     listing: Listing, announced: Sequence[AnnouncedPhoto], retained: Sequence[RetainedPhoto]
 ) -> list[AnnouncedPhoto | Photo]:
-    """Return the announced photos and the recorded ones that are retained, in the order of the listing.
+    """Return the announced photos and the recorded photos that are retained, in the order of the listing.
 
-    Photos that an operator removed are left out. A floor plan is not the first, if the listing has a photo.
+    Photos that an operator removed are left out. A floor plan does not come first if the listing has a photo of another
+    kind.
     """
     entries: list[AnnouncedPhoto | Photo] = list(announced)
     if retained:
@@ -170,10 +173,11 @@ def _entries(
 def _renamed(
     listing: Listing, entries: Sequence[AnnouncedPhoto | Photo], recorded: Mapping[str, Photo]
 ) -> Mapping[str, Photo]:
-    """Return the recorded photos that the MLS announces under a new key, by their new object ids.
+    """Return the recorded photos that the MLS announces under a new key, by the object id of the new photo.
 
-    `entries` are the photos of the announcement, `recorded` the listing's photos by object id. A recorded photo with a
-    copy that is not announced any more is taken for the new photo with the same URL.
+    `entries` are the photos of the announcement, `recorded` the listing's photos by object id. A recorded photo is
+    taken for a new photo if both have the same URL, the recorded one has a copy, and the MLS does not announce it any
+    more.
     """
     new = [entry for entry in entries if isinstance(entry, AnnouncedPhoto) and entry.object_id not in recorded]
     if not new or not recorded:
@@ -192,9 +196,9 @@ def _withdrawn(
 ) -> tuple[Discard, ...]:
     """Return the discards of the photos that the listing showed before the announcement and does not show any more.
 
-    `listing` is the listing as recorded before the announcement; `shown` are its photos and `hidden` its `hidden` after
-    it. The discards' reason is `photo-withdrawn`; but if the listing is then hidden and its copies are to be removed
-    within `lifecycle.GRACE`, it is the reason why the listing is hidden. Empty if no photo went.
+    `listing` is the listing as recorded before the announcement. `shown` are its photos after the announcement;
+    `hidden` is its `hidden` then, None if it is displayed. The reason of the discards is `photo-withdrawn`. But if the
+    listing is hidden and its copies are to be removed within `lifecycle.GRACE`, the reason is that of `hidden`.
     """
     shown_ids = {photo.id for photo in shown}
     withdrawn = [photo for photo in listing.photos if photo.id not in shown_ids]

@@ -17,12 +17,12 @@ class Auth(StrEnum):
 
     @property
     def uses_token_endpoint(self) -> bool:
-        """True if the token is requested from `reso_token_url`, False if it is the value of `reso_token_env`."""
+        """True if access tokens are requested from `reso_token_url`; False if `reso_token_env` holds a token."""
         return self in (Auth.CLIENT_CREDENTIALS, Auth.PASSWORD)
 
 
 class Vendor(StrEnum):
-    """The vendor of the RESO Web API, whose rules are assumed; the values of `reso_profile`."""
+    """The vendor whose rules are assumed for the RESO Web API; the values of `reso_profile`."""
 
     GENERIC = "generic"
     PROPTX = "proptx"
@@ -37,8 +37,8 @@ class Vendor(StrEnum):
 class ResoAccess:
     """The rules for requests to a feed's RESO Web API. feeds.example.toml describes each key `reso_…`.
 
-    The fields are named as the keys, without `reso_`. Fields that end in `_env` hold names of environment variables,
-    "" for none. 0 means no limit for `requests_per_…`.
+    Each field is named as its key, without `reso_`. A field that ends in `_env` holds the name of an environment
+    variable, "" for none. 0 means no limit for `requests_per_…`.
     """
 
     profile: Vendor = Vendor.GENERIC

@@ -45,8 +45,8 @@ DEFAULTS: Mapping[Vendor, Mapping[str, object]] = {
 def defaults_of(table: Mapping[str, object]) -> Mapping[str, object]:
     """Return the values that the profile of a feed's table gives to keys that the table leaves out.
 
-    `table` is the table as read from `feeds.toml`, perhaps with faults. `refresh_urls` is left out for a feed that
-    names nothing to read Media rows from.
+    `table` is the table as read from `feeds.toml`, perhaps with faults. The result has `refresh_urls` only if the table
+    has a `reso_url` or a `refresh_url_hook`, from which fresh URLs can be read.
     """
     vendor = table.get("reso_profile")
     defaults = next((values for name, values in DEFAULTS.items() if name == vendor), {})
@@ -76,17 +76,18 @@ _COUNTING_TOGETHER = {Vendor.MLSGRID}
 
 
 def counts_together(feed: Feed) -> bool:
-    """Return True if the feed's vendor counts requests to its API and to its image hosts together.
+    """Return True if the feed's vendor has one limit for requests to its API and to its image hosts together.
 
-    `requests_per_…` and `bytes_per_hour` then limit both.
+    Then `requests_per_…` and `bytes_per_hour` limit the requests to both.
     """
     return feed.reso.profile in _COUNTING_TOGETHER and bool(feed.reso_url)
 
 
 def with_common_limits(feed: Feed) -> Feed:
-    """Return the feed with the lower of `requests_per_…` and `reso_requests_per_…` as both, if they count together.
+    """Return the feed with equal `requests_per_…` and `reso_requests_per_…` if `counts_together` is True of it.
 
-    0, no limit, is higher than any limit. Other feeds are returned unchanged.
+    Both get the lower of the two values; 0 means no limit and is not counted as lower. Any other feed is returned
+    unchanged.
     """
     if not counts_together(feed):
         return feed

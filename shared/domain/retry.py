@@ -17,10 +17,10 @@ _MIN_EPOCH, _MIN_EPOCH_MILLIS = 1e9, 1e11
 
 
 def is_given_up(failure: Failure, attempts: int, feed: Feed) -> bool:
-    """Return True if a photo is given up after this failure, which ended the last of `attempts` attempts.
+    """Return True if a photo is given up after this failure; `attempts` is its number of failed attempts in a row.
 
     A photo that is given up gets no attempt until the MLS announces a newer version or a day (`GIVEN_UP_FOR`) has
-    passed. A photo that may still come to its origin (`Failure.may_come`) is not given up.
+    passed. A photo that may still be on its way to the origin (`Failure.may_come`) is not given up.
     """
     if failure.may_come:
         return False
@@ -28,13 +28,13 @@ def is_given_up(failure: Failure, attempts: int, feed: Feed) -> bool:
 
 
 def next_attempt(failure: Failure, attempts: int, feed: Feed, now: datetime, jitter: float) -> datetime:
-    """Return when a photo is due again after this failure, which ended the last of `attempts` attempts at `now`.
+    """Return when a photo is due again after this failure of an attempt that ended at `now`.
 
-    `attempts` are the photo's failed attempts in a row, this one included. The wait starts at the feed's
-    `retry_base_seconds`, doubles with each attempt up to `retry_max_seconds`, and is at least as long as the origin
-    asked for. For a photo that may still come to its origin, it doubles up to five minutes only. `jitter`, a random
-    number from 0 to 1, makes the wait up to half longer, so that photos that failed together are not attempted together
-    again. A photo that is given up is due in a day, whatever the origin asked for.
+    `attempts` is the photo's number of failed attempts in a row, this one included. The wait starts at the feed's
+    `retry_base_seconds` and doubles with each attempt, up to `retry_max_seconds`. It is at least as long as the origin
+    asked for. For a photo that may still be on its way to the origin (`Failure.may_come`), it is at most five minutes.
+    `jitter`, a random number from 0 to 1, makes the wait up to half longer, so that photos that failed together are
+    attempted at different times. A photo that is given up is due in a day, whatever the origin asked for.
     """
     if is_given_up(failure, attempts, feed):
         return now + GIVEN_UP_FOR
@@ -49,8 +49,9 @@ def next_attempt(failure: Failure, attempts: int, feed: Feed, now: datetime, jit
 def parse_retry_after(value: str, now: datetime) -> float | None:
     """Parse the value of a Retry-After header (RFC 9110, 10.2.3): a number of seconds or a date.
 
-    Return the seconds from `now`, at most a day; None if the value is neither, or if the date is in the past. A number
-    of more than a day is not in seconds: some servers send milliseconds, or a time since 1970 in either unit.
+    Return the seconds from `now`, at most a day; None if the value is neither, or is a time in the past. Some servers
+    send milliseconds, or a time in seconds or milliseconds since 1970: a number higher than the seconds of a day is
+    read as one of these.
     """
     value = value.strip()
     if re.fullmatch(r"[0-9]{1,100}", value):

@@ -14,7 +14,7 @@ _MEASUREMENT_VALID_FOR = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """How many attempts of one feed's photos ended in a second, as the feed's scheduler measured it."""
+    """How many attempts of a feed's photos end in a second, as the feed's scheduler measured it."""
 
     at: datetime
     """When the throughput was measured."""
@@ -22,18 +22,18 @@ class Throughput:
 
 
 def allowed_per_second(feed: Feed) -> float:
-    """Return how many requests a second the feed's rate and its pauses between batches allow; infinity without both.
+    """Return how many requests a second a feed's rate and pauses between batches allow; infinity if it has neither.
 
-    The limits of an hour and a day are not considered, nor is the reserve for viewed photos.
+    The limits of an hour and of a day are not considered, and neither is the reserve for viewed photos.
     """
     by_pauses = feed.batch_size / feed.batch_pause_seconds if feed.batch_pause_seconds else inf
     return min(feed.requests_per_second or inf, by_pauses)
 
 
 def sustained_per_second(feed: Feed) -> float:
-    """Return how many requests a second all of a feed's limits allow throughout a day; infinity without limits.
+    """Return how many requests a second all limits of a feed allow, averaged over a day; infinity without limits.
 
-    The reserve for viewed photos is left unused.
+    Only the part of each limit that photos other than viewed ones may use is counted.
     """
     limits = (feed.requests_per_second, feed.requests_per_hour / 3_600, feed.requests_per_day / 86_400)
     share = 1.0 - feed.viewed_reserve
@@ -41,11 +41,11 @@ def sustained_per_second(feed: Feed) -> float:
 
 
 def expected_per_second(feed: Feed, measured: Throughput | None, now: datetime) -> float | None:
-    """Return how many photos of the feed will probably be finished in a second; None if nothing tells.
+    """Return how many of the feed's photos will probably be finished in a second; None without any sign.
 
     `measured` is the feed's last measured throughput, None if there is none. If it is above 0 and at most ten minutes
-    old at `now`, return it, but not more than `sustained_per_second`. Otherwise return `sustained_per_second`, or None
-    if the feed has no limits.
+    old at `now`, it is returned, but not more than `sustained_per_second`. Otherwise `sustained_per_second` is
+    returned, or None if the feed has no limits.
     """
     allowed = sustained_per_second(feed)
     if measured and measured.finished_per_second > 0 and now - measured.at <= _MEASUREMENT_VALID_FOR:
@@ -54,20 +54,19 @@ def expected_per_second(feed: Feed, measured: Throughput | None, now: datetime) 
 
 
 def seconds_until_turn(ahead: int, per_second: float | None) -> float | None:
-    """Return after how many seconds it is a photo's turn to be attempted.
+    """Return in how many seconds a photo is attempted that `ahead` photos precede in the queue.
 
-    `ahead` photos come before it, and `per_second` photos are finished in a second. Return None if that rate is None or
-    0.
+    `per_second` is how many photos are finished in a second. Return None if it is None or 0.
     """
     return ahead / per_second if per_second else None
 
 
 def seconds_until_done(queued: Mapping[str, int], per_second: float | None) -> Mapping[Priority, float | None]:
-    """Return for each priority after how many seconds all its queued photos are finished; more urgent photos go first.
+    """Return, for each priority, in how many seconds all its queued photos are finished.
 
-    `queued` has the number of photos in a feed's queue by the name of their priority; a priority that is absent has
-    none. `per_second` photos are finished in a second. The result has every priority; all values are None if
-    `per_second` is None or 0.
+    `queued` is the number of photos in a feed's queue by the name of their priority; a missing priority has none. More
+    urgent photos are finished first. `per_second` is how many photos are finished in a second; if it is None or 0, all
+    values of the result are None.
     """
     done, ahead = dict[Priority, float | None](), 0
     for priority in Priority:

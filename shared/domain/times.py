@@ -35,7 +35,7 @@ _NUMERIC = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class TimeRules:
-    """How an MLS's times are to be read that can be read in several ways."""
+    """How to read those times of an MLS that can be read in several ways."""
 
     zone: str = "UTC"
     """The IANA name of the time zone of times without one."""
@@ -50,11 +50,12 @@ class TimeRules:
 
 
 def read_time(value: object, rules: TimeRules) -> datetime | None:
-    """Return the time that a field of an MLS says, in UTC; None if the field is null or empty, or means "never".
+    """Return the time in a field of a property record, in UTC; None if the field is null or empty, or means "never".
 
-    Read are ISO 8601, `/Date(…)/`, numbers since 1970 in seconds, milliseconds or microseconds, dates of digits alone,
-    month/day/year or day/month/year with or without AM and PM, year/month/day, and dates with the month's name. Raises
-    ValueError if the value is none of these.
+    A time before 1971, such as 0001-01-01, means "never". These notations are read: ISO 8601; `/Date(…)/`; numbers in
+    seconds, milliseconds or microseconds since 1970; dates of digits alone; month/day/year or day/month/year, with or
+    without AM and PM; year/month/day; and dates with the month's name. Raises ValueError if the value has none of
+    these.
     """
     time = _iso(value) if isinstance(value, str) else None
     if time is not None and time.tzinfo is UTC and time.year >= _FIRST_YEAR:
@@ -71,7 +72,7 @@ def read_time(value: object, rules: TimeRules) -> datetime | None:
 
 
 def _words(value: str | float) -> str:
-    """Return the value as a text in upper case; a number as its digits."""
+    """Return a text in upper case without blanks around it; for a number, its digits."""
     if isinstance(value, str):
         return value.strip().upper()
     return str(value) if isinstance(value, int) else format(value, "f")
@@ -91,7 +92,7 @@ def _iso(words: str) -> datetime | None:
 
 
 def _parse(words: str, rules: TimeRules) -> datetime:
-    """Return the time that a text in upper case says in one of the rarer notations, with its zone if it names one."""
+    """Return the time in a text in upper case, read by all notations; it has a zone only if the text names one."""
     if iso := _iso(words):
         return iso
     if _NEVER.fullmatch(words):
@@ -107,7 +108,7 @@ def _parse(words: str, rules: TimeRules) -> datetime:
 
 
 def _with_number(date: re.Match[str]) -> str:
-    """Return the date, which names its month, as year/month/day."""
+    """Return the matched date, which has the month's name, as year/month/day in numbers."""
     month = _MONTHS.index(date["month"] or date["month2"]) + 1
     return f"{date['year']}/{month}/{date['day'] or date['day2']}"
 

@@ -13,7 +13,7 @@ RESIZERS = ("cykooz-resizer", "pillow")
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A file format of variants. No side of a picture in this format is longer than `max_side_pixels`."""
+    """A file format of variants. No side of a picture in this format may be longer than `max_side_pixels`."""
 
     extension: str
     content_type: str
@@ -33,9 +33,9 @@ _SHAPE = "name=width:format:quality, such as full=1600:webp:80, or with a height
 
 @dataclass(frozen=True, slots=True)
 class VariantSpec:
-    """The setting of a variant: at most `width` pixels wide, in a format of `FORMATS`, with a quality of 1 to 100.
+    """The setting of a variant: at most `width` pixels wide, in a format of `FORMATS`, with a quality from 1 to 100.
 
-    With a `height` the variant is a crop: a piece of the photo, around its centre, that fills `width` by `height`.
+    With a `height` (pixels), the variant is a crop: a piece around the photo's centre that fills `width` by `height`.
     """
 
     name: str
@@ -56,7 +56,7 @@ class VariantSpec:
 
     @property
     def extension(self) -> str:
-        """The extension of the names of this variant's files, without a dot."""
+        """The extension of the names of this variant's files, without the dot."""
         return FORMATS[self.format].extension
 
     @property
@@ -68,8 +68,8 @@ class VariantSpec:
 def parse_variants(setting: str) -> tuple[VariantSpec, ...]:
     """Parse a variants setting such as `thumb=320:webp:75,full=1600:webp:80`; return its variants, widest first.
 
-    Raises ValueError with all errors at once; a setting without a variant named `full`, or with a crop of that name, is
-    an error.
+    There must be a variant named `full`, and it must not be a crop. Raises ValueError, which names all errors of the
+    setting, if there is any.
     """
     specs: list[VariantSpec] = []
     errors: list[str] = []
@@ -117,18 +117,18 @@ def _whole_number(text: str, name: str, value: str, minimum: int, maximum: int) 
 
 
 def rendering(specs: tuple[VariantSpec, ...], resizer: str) -> str:
-    """Return a hash of all that decides the bytes of variants, as 8 hex digits.
+    """Return a hash of all that decides the bytes of variants made from an original, as 8 hex digits.
 
-    These are the variants setting `specs`, in any order, the library `resizer` (of `RESIZERS`), and the version of the
-    rules. The keys of variants contain this hash, so that other bytes never appear under an old URL.
+    These are the variants setting `specs` in any order, the library `resizer` (one of `RESIZERS`), and the version of
+    our rules. The keys of variants contain the hash. So a URL never leads to other bytes than before.
     """
     parts = [str(RENDERING_RULES), resizer, *sorted(map(str, specs))]
     return hashlib.sha256(",".join(parts).encode()).hexdigest()[:8]
 
 
 def current_renderings(specs: tuple[VariantSpec, ...]) -> frozenset[str]:
-    """Return the renderings of copies that need no rebuild: those by the present rules, whichever library resized.
+    """Return the renderings of copies that need no rebuild: one for each library in `RESIZERS`, by the present rules.
 
-    So downloaders with different libraries do not make each other's copies again.
+    A downloader thus does not rebuild the copies of another that uses another library.
     """
     return frozenset(rendering(specs, resizer) for resizer in RESIZERS)

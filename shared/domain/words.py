@@ -13,7 +13,7 @@ _MAX_EXACT_FLOAT = 2.0**53
 
 
 class Flag(Enum):
-    """The value of a field that says yes or no."""
+    """What a yes-or-no field of a property record says."""
 
     YES = "yes"
     NO = "no"
@@ -22,7 +22,7 @@ class Flag(Enum):
 
 
 def flag(value: object) -> Flag | None:
-    """Return what a field says that is for yes or no; None if it says nothing: it is null, or an empty value."""
+    """Return what a yes-or-no field says; None if it is null, or an empty or blank value."""
     if value is None or (isinstance(value, (str, list, dict)) and not value):
         return None
     words = plain(str(value)) if isinstance(value, (str, bool)) else text(value)
@@ -41,25 +41,25 @@ def text(value: object) -> str | None:
 
 
 def texts(value: object) -> list[str]:
-    """Return the texts in a list, or in a text that separates them by commas; empty for any other value."""
+    """Return the texts in a list, or the parts of a text between its commas; empty for any other value."""
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
     return [part for part in value if isinstance(part, str)] if isinstance(value, list) else []
 
 
 def plain(word: str) -> str:
-    """Return the text in lower case and without spaces.
+    """Return the word in lower case and without spaces, so that all spellings of a word are equal.
 
-    MLSs write "Active Under Contract", "ActiveUnderContract", and the first in Base64 after `b__`.
+    MLSs write "Active Under Contract" or "ActiveUnderContract", or `b__` and the first in Base64, which is decoded.
     """
     return _plain_word(word) if len(word) <= _MAX_CACHED_LENGTH else "".join(word.split()).casefold()
 
 
 @cache
 def plain_set(names: Iterable[str]) -> frozenset[str]:
-    """Return a tuple of names from `feeds.toml` in lower case and without spaces.
+    """Return the names from a key of `feeds.toml`, each as `plain` returns it.
 
-    Cached, because each row is compared with it.
+    `names` must be a tuple. The result is cached, because each row is compared with it.
     """
     return frozenset(map(plain, names))
 
@@ -70,7 +70,10 @@ def _plain_word(word: str) -> str:
 
 
 def readable(word: str) -> str:
-    """Return a word that is written as `b__` and Base64, as Spark writes words with spaces; any other word as it is."""
+    """Return the word decoded if it is written as `b__` and Base64; any other word unchanged.
+
+    Spark writes words with spaces in Base64.
+    """
     if not word.startswith(_ENCODED):
         return word
     digits = word.removeprefix(_ENCODED)

@@ -27,9 +27,10 @@ class ListingFacts:
 
 
 def announce(announced: AnnouncedPhoto, order: int, facts: ListingFacts, now: datetime) -> Photo:
-    """Return the photo to record for an announced photo that the listing did not show before. It is due now.
+    """Return the photo to record for an announced photo that the listing did not show before. The photo is due now.
 
-    `order` is the photo's place among those of the listing, from 0.
+    `order` is the photo's place among those of the listing, from 0. `facts` is what the announcement says of the
+    listing.
     """
     return Photo(
         id=image_id(facts.feed, facts.listing_key, announced.object_id),
@@ -51,12 +52,12 @@ def announce(announced: AnnouncedPhoto, order: int, facts: ListingFacts, now: da
 def announce_again(
     photo: Photo, announced: AnnouncedPhoto, order: int, facts: ListingFacts, now: datetime
 ) -> Photo:  # fmt: skip
-    """Return `photo`, which its listing shows already, with what the MLS announces of it now.
+    """Return the recorded `photo`, which its listing shows already, as a new announcement of the photo changes it.
 
-    `announced` is the photo in the new announcement, `order` its place among the listing's photos, from 0, and `facts`
-    what that announcement says of the listing. A newer version clears failure and count of attempts, and makes the
-    photo due now unless it is in flight. If the photo waits for a new URL, a new one makes it due now unless it is
-    claimed. The photo takes the priority of `facts` if that is more urgent than its own.
+    `announced` is the photo in the new announcement, and `order` its place among the listing's photos, from 0. `facts`
+    is what the announcement says of the listing. A newer version clears the photo's failure and its count of attempts,
+    and makes the photo due now unless it is in flight. If the photo waits for a new URL, a new URL makes the photo due
+    now unless it is claimed. The photo gets the priority of `facts` if that is more urgent than its own.
     """
     changed_at = announced.own_changed_at or facts.media_changed_at
     # A single replace for all fields: a burst brings the photos of a whole market, and each replace takes microseconds.
@@ -78,11 +79,11 @@ def announce_again(
 def announce_renamed(
     photo: Photo, announced: AnnouncedPhoto, order: int, facts: ListingFacts, now: datetime
 ) -> Photo:  # fmt: skip
-    """Return `photo`, which its listing shows already and has a copy, under the new key by which the MLS announces it.
+    """Return the recorded `photo`, which has a copy, as an announcement of it under a new key changes it.
 
-    Takes the arguments of `announce_again`, and does the same. The photo gets the id that belongs to its new key, and
-    keeps its copy. It is due now for a rebuild, which stores the copy's objects under the photo's new name; an attempt
-    under its former name is not waited for.
+    The arguments are those of `announce_again`, and the photo is changed as by that function. In addition, the photo
+    gets the id that belongs to its new key, and keeps its copy. A rebuild is due now, which stores the copy's objects
+    under the new id. An attempt that is in flight under the former id is not waited for.
     """
     new_id = image_id(facts.feed, facts.listing_key, announced.object_id)
     renamed = announce_again(
@@ -93,9 +94,9 @@ def announce_renamed(
 
 
 def announce_retained(photo: Photo, order: int) -> Photo:
-    """Return the recorded photo in its place `order`, after an announcement that has no row of it to fetch now.
+    """Return the recorded photo at the place `order`, after an announcement that has no row to fetch the photo from.
 
-    What was announced of the photo before stays, so that a later row is compared with the version that was downloaded.
+    All else that is recorded of the photo stays, so that a later row is compared with the version that was downloaded.
     """
     return photo if photo.order == order else replace(photo, order=order)
 
@@ -103,9 +104,9 @@ def announce_retained(photo: Photo, order: int) -> Photo:
 def announce_listing(photo: Photo, facts: ListingFacts, now: datetime) -> Photo:
     """Return the recorded photo after an announcement of its listing that has no `Media` rows.
 
-    `facts` is what that announcement says of the listing. A photo without an MLS timestamp of its own takes the
-    listing's media timestamp; if that is later than the recorded one, this is a newer version, and the photo is due now
-    unless it is in flight. A photo with a timestamp of its own is returned as it is.
+    `facts` is what the announcement says of the listing. A photo without an MLS timestamp of its own gets the listing's
+    media timestamp. If that is later than the recorded timestamp, the photo has a newer version, and is due now unless
+    it is in flight. A photo with a timestamp of its own is returned unchanged.
     """
     if photo.has_own_timestamp:
         return photo
@@ -114,10 +115,10 @@ def announce_listing(photo: Photo, facts: ListingFacts, now: datetime) -> Photo:
 
 
 def _new_url(photo: Photo, url: str, now: datetime) -> dict[str, Any]:
-    """Return the new values, by field, of the photo's fields that a new URL changes; empty if the URL is the same.
+    """Return the photo's fields that an announced URL changes, with their new values; empty if none change.
 
-    A photo that waits for it is due now, unless it is claimed. The validators of a file that was refused are dropped:
-    they came from the former URL.
+    The caller sets the URL itself. A photo that waits for a new URL is due now, unless it is claimed. The validators of
+    a refused file are dropped, because they came from the former URL.
     """
     if url == photo.url:
         return {}
@@ -130,11 +131,11 @@ def _new_url(photo: Photo, url: str, now: datetime) -> dict[str, Any]:
 
 
 def _new_version(photo: Photo, changed_at: datetime | None, event_id: str, now: datetime) -> dict[str, Any]:
-    """Return the new values, by field, of the photo's fields that an announced timestamp changes; empty if none.
+    """Return the photo's fields that an announced timestamp changes, with their new values; empty if none change.
 
-    `changed_at` is that timestamp, None if the MLS gave none, and `event_id` the id of the announcement's event. If it
-    is later than the recorded one, the version is newer: failure and count of attempts are cleared, and the photo is
-    due now unless it is in flight. If it is earlier, see `_restated`.
+    `changed_at` is the timestamp, None if the MLS gave none. `event_id` is the id of the announcement's event. A
+    timestamp later than the recorded one means a newer version: failure and count of attempts are cleared, and the
+    photo is due now unless it is in flight. For an earlier timestamp, see `_restated`.
     """
     if not is_newer(changed_at, photo.announced_at):
         return _restated(photo, changed_at)
@@ -144,11 +145,12 @@ def _new_version(photo: Photo, changed_at: datetime | None, event_id: str, now: 
 
 
 def _restated(photo: Photo, changed_at: datetime | None) -> dict[str, Any]:
-    """Return the new values, by field, of the photo's fields that a timestamp earlier than the recorded one changes.
+    """Return the photo's fields that a timestamp earlier than the recorded one changes, with their new values.
 
-    Empty if `changed_at` is None or equal to the recorded one. The MLS announces an earlier one for the same version
-    when it gives a photo its own timestamp, in place of the listing's. An up-to-date copy gets the earlier timestamp
-    too: if the copy kept the later one, the next version could look older than the copy, and would not be fetched.
+    Empty if `changed_at` is None or equal to the recorded timestamp. The MLS announces an earlier timestamp for the
+    same version when it gives a photo a timestamp of its own, in place of the listing's. An up-to-date copy gets the
+    earlier timestamp too. If the copy kept the later one, the next version could look older than the copy, and would
+    not be fetched.
     """
     if changed_at is None or changed_at == photo.announced_at:
         return {}

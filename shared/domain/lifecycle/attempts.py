@@ -31,11 +31,11 @@ def release(photo: Photo, now: datetime) -> Photo:
 def can_claim(listing: Listing, photo: Photo, worker: str | None, now: datetime) -> bool:
     """Return True if the worker may claim this photo: the photo wants an attempt, and is released, forced or due.
 
-    A photo that is to be asked for once more (`ASK_AGAIN_AFTER`) is not forced before its time.
-
-    `listing` is the photo's listing; return False if it allows no attempt of the photo (`Listing.photo_due_at`), or if
-    another worker has claimed the photo and that claim has not ended at `now`. The worker's own claim forbids nothing:
-    an earlier run of that worker made it. If `worker` is None, any claim that has not ended forbids a new one.
+    `listing` is the photo's listing. Return False if the listing forbids an attempt of the photo
+    (`Listing.photo_due_at`), or if another worker has a claim on the photo that has not ended at `now`. The worker may
+    claim again what it has claimed itself: an earlier run of the worker made that claim. If `worker` is None, every
+    claim that has not ended counts as another worker's. A photo that `settle_unchanged` forces to be asked for once
+    more (`ASK_AGAIN_AFTER`) counts as forced only from that time on.
     """
     if listing.photo_due_at(photo) is None:
         return False
@@ -46,11 +46,11 @@ def can_claim(listing: Listing, photo: Photo, worker: str | None, now: datetime)
 
 
 def claim(photo: Photo, worker: str, feed: Feed, now: datetime) -> Photo:
-    """Return the photo claimed by the worker named `worker`, before it attempts the photo.
+    """Return the photo with a claim of the worker named `worker`, who is about to attempt the photo.
 
-    The caller writes the photo. The claim ends when the feed's request timeout and a minute more are over. If the feed
-    has single-use URLs, the photo's URL counts as used already, because a worker that dies may have requested it; a
-    rebuild requests no URL and uses none.
+    The caller writes the photo. The claim ends a minute after the feed's request timeout, counted from `now`. A
+    single-use URL counts as used from now on, because a worker that dies may have requested it. A rebuild requests no
+    URL, and leaves the URL unused.
     """
     until = now + timedelta(milliseconds=int(feed.request_timeout_seconds * 1000)) + _CLAIM_MARGIN
     return replace(
@@ -63,9 +63,9 @@ def claim(photo: Photo, worker: str, feed: Feed, now: datetime) -> Photo:
 
 
 def refresh_url(photo: Photo, url: str) -> Photo:
-    """Return the photo with the URL that was just read for it, for the attempt that follows.
+    """Return the photo with the fresh URL that was just read for the attempt that follows.
 
-    The URLs by which the photo is found stay those that were announced.
+    `url_keys` stays as it is: the photo is found by its announced URLs.
     """
     return replace(photo, url=url)
 
@@ -77,15 +77,15 @@ def _used_url_key(photo: Photo, feed: Feed) -> str | None:
 
 
 def defer(photo: Photo, until: datetime) -> Photo:
-    """Return the photo due at `until`, not in flight and without a claim. Its count of attempts stays as it is."""
+    """Return the photo due at `until`, not in flight and without a claim. Its count of attempts is unchanged."""
     return replace(photo, not_before=until, released_at=None, claim=None)
 
 
 def settle_deferred(photo: Photo, until: datetime, *, url_is_used: bool) -> Photo:
     """Return the claimed photo after an attempt without a result: not in flight, without a claim, due at `until`.
 
-    No attempt is counted. `url_is_used` is True if the origin was asked, so that a single-use URL stays used; if it is
-    False, the next attempt can use the photo's URL. After a rebuild, the URL counts as used or not as it did before.
+    No attempt is counted. `url_is_used` is True if the origin was asked for the URL, so that a single-use URL stays
+    used; if False, the next attempt can use the URL. If the attempt was a rebuild, the URL is as used as before.
     """
     is_kept = url_is_used or photo.wants_rebuild
     return replace(defer(photo, until), used_url_key=photo.used_url_key if is_kept else None)
@@ -96,9 +96,10 @@ def settle_failed(
 ) -> Photo:  # fmt: skip
     """Return the claimed photo after a failed attempt: the attempt is counted, and the next is due as `retry` says.
 
-    `photo` is the photo as recorded now, `claimed` the same photo as it was when the attempt began. If the MLS has
-    announced a newer version since then, the photo is due now. An earlier copy stays. A photo that this failure makes
-    given up is not forced any more. `jitter`, a random number from 0 to 1, makes the wait up to half longer.
+    `photo` is the photo as recorded now, `claimed` the same photo as it was when the attempt began. If the MLS
+    announced a newer version during the attempt, the photo is due now. An earlier copy stays. If this failure makes the
+    photo given up, the photo is not forced any more. `jitter`, a random number from 0 to 1, makes the wait up to half
+    longer.
     """
     was_given_up = photo.failure is not None and retry.is_given_up(photo.failure, photo.attempts, feed)
     attempts = 1 if was_given_up else photo.attempts + 1
@@ -121,12 +122,13 @@ def settle_unchanged(
     """Return the claimed photo after the origin confirmed in an attempt that the photo's copy is up to date.
 
     `photo` is the photo as recorded now, `claimed` the same photo as it was when the attempt began. `etag` and
-    `last_modified` replace the copy's validators; None stands for none. The priority becomes `priority`, that of the
-    listing's area, in place of any to which a view or a search raised it. Failure and count of attempts are cleared.
+    `last_modified` replace the copy's validators; None if the origin gave none. The photo gets `priority`, the priority
+    of the listing's area, even if a view or a search had raised its priority. Failure and count of attempts are
+    cleared.
 
-    If the attempt was for a newer version by the photo's own timestamp, the photo is attempted once more in a while
-    (`ASK_AGAIN_AFTER`): caches give the former version for some time. Its copy counts as up to date meanwhile. A
-    single-use URL is not asked again.
+    If the attempt was for a newer version by the photo's own timestamp, the photo is forced once more after
+    `ASK_AGAIN_AFTER`, because caches of the origin may still have sent the former version. Until that attempt, the copy
+    counts as up to date. A single-use URL is not asked for again.
     """
     assert photo.copy is not None  # noqa: S101 - only the holder of the claim replaces a copy
     copy = replace(
@@ -145,10 +147,10 @@ def settle_unchanged(
 
 
 def settle_downloaded(photo: Photo, claimed: Photo, copy: Copy, priority: Priority, now: datetime) -> Photo:
-    """Return the claimed photo with `copy`, whose objects its attempt has stored, in place of any earlier copy.
+    """Return the claimed photo with the new `copy`, whose objects the attempt has stored, in place of any earlier copy.
 
-    `photo` is the photo as recorded now, `claimed` the same photo as it was when the attempt began. The priority
-    becomes `priority`, that of the listing's area, in place of any to which a view or a search raised it. Failure and
+    `photo` is the photo as recorded now, `claimed` the same photo as it was when the attempt began. The photo gets
+    `priority`, the priority of the listing's area, even if a view or a search had raised its priority. Failure and
     count of attempts are cleared. The caller then calls `supersede`, which discards the earlier copy's objects.
     """
     mls_changed_at, source = _version_fetched(photo, claimed), _source_url_key(claimed, copy)
@@ -157,10 +159,10 @@ def settle_downloaded(photo: Photo, claimed: Photo, copy: Copy, priority: Priori
 
 
 def _source_url_key(claimed: Photo, copy: Copy) -> str | None:
-    """Return the key of the URL that the validators of a new copy came from.
+    """Return the key of the URL that the new copy's validators came from.
 
-    `claimed` is the photo as it was when the attempt began. A copy with the bytes and validators of the former one may
-    be a rebuild of it, without a request.
+    `claimed` is the photo as it was when the attempt began. If bytes and validators are those of the former copy, the
+    new copy may come from a rebuild, which made no request: return the key of the former copy.
     """
     former = claimed.copy
     if former and (former.sha256, former.etag, former.last_modified) == (copy.sha256, copy.etag, copy.last_modified):
@@ -171,8 +173,8 @@ def _source_url_key(claimed: Photo, copy: Copy) -> str | None:
 def mark_unannounced(listing: Listing, image_id: str, now: datetime, *, changed: bool) -> Listing:
     """Return the listing with a mark that `image-downloaded` is still to be published for a photo's copy.
 
-    The mark is written together with the copy, and cleared once Kafka has the event, so the event is published even if
-    this process dies in between. `changed` is False if the copy has the same bytes as the one before.
+    The mark is written together with the copy, and removed once Kafka has the event. So the event is published even if
+    this process dies in between. `changed` is False if the copy has the same bytes as the copy before.
     """
     others = tuple(mark for mark in listing.unannounced if mark.image_id != image_id)
     return replace(listing, unannounced=(*others, Unannounced(image_id, now, changed)))
@@ -181,8 +183,9 @@ def mark_unannounced(listing: Listing, image_id: str, now: datetime, *, changed:
 def _version_fetched(photo: Photo, claimed: Photo) -> datetime | None:
     """Return the MLS's timestamp of the version that an attempt fetched; None if the MLS gave none.
 
-    `photo` is the photo as recorded now, `claimed` as it was when the attempt began. If the MLS has announced a newer
-    version since, the attempt fetched that of `claimed`; otherwise that of `photo`, whose timestamp may be corrected.
+    `photo` is the photo as recorded now, `claimed` as it was when the attempt began. If the MLS announced a newer
+    version during the attempt, the attempt fetched the version of `claimed`. Otherwise it is the version of `photo`,
+    whose timestamp the MLS may have corrected.
     """
     return claimed.announced_at if is_newer(photo.announced_at, claimed.announced_at) else photo.announced_at
 

@@ -19,10 +19,10 @@ def withdraw(
 ) -> Discard:
     """Return the discard, due now, of all versions of a photo that its listing does not show any more.
 
-    The caller adds the discard to the listing. `reason` is why the photo goes. `hidden` is the listing's `hidden` as
-    recorded so far, None if the listing was displayed. If it is given, the discard's `since` and `off_market_at` are
-    those of `hidden`; otherwise they are `now` and the argument `off_market_at`, the MLS timestamp of the announcement
-    that withdrew the photo, None if there is none.
+    The caller adds the discard to the listing. `reason` is why the photo goes. `hidden` is the recorded `hidden` of the
+    listing, None if the listing was displayed until now. If the listing was hidden, the discard's `since` and
+    `off_market_at` are those of `hidden`. Otherwise `since` is `now`, and the argument `off_market_at` is used: the MLS
+    timestamp of the announcement that withdrew the photo, None if there is none.
     """
     copy = photo.copy
     return Discard(
@@ -40,10 +40,10 @@ def withdraw(
 
 
 def supersede(listing: Listing, photo: Photo, now: datetime, remove_at: datetime) -> Listing:
-    """Return the listing with `photo`, which has a new copy, in place of the listing's photo with the same id.
+    """Return the listing with `photo`, which has a new copy, in place of the recorded photo with the same id.
 
-    Objects that only the former copy used are discarded: due for deletion at `remove_at`. Objects that the new copy
-    uses are taken out of all discards of the listing.
+    Objects that only the former copy used are discarded: they are due for deletion at `remove_at`. Objects that the new
+    copy uses are taken out of all the listing's discards.
     """
     former = listing.photo(photo.id)
     copy = photo.copy
@@ -56,12 +56,12 @@ def supersede(listing: Listing, photo: Photo, now: datetime, remove_at: datetime
 
 
 def discard_unclaimed(listing: Listing, claimed: Photo, copy: Copy, now: datetime) -> Listing:
-    """Return the listing with a discard of the objects of `copy`, which a worker stored though its claim had ended.
+    """Return the listing with a discard of the objects of `copy`, which a worker stored although its claim had ended.
 
-    `claimed` is the photo as it was when the worker's attempt began; the copy is not recorded. The discard is due now
-    if the listing does not show the photo any more, else in an hour, since the worker that has claimed the photo
-    meanwhile may store the same objects. Objects of the copies that the listing's photos have are left out; if no other
-    object remains, the listing is returned as it is.
+    `claimed` is the photo as it was when the worker's attempt began; `copy` is not recorded. If the listing shows the
+    photo no more, the discard is due now. Otherwise the discard is due in an hour, since another worker may have
+    claimed the photo and may store the same objects. Objects that copies of the listing's photos use are not discarded;
+    if no other object remains, the listing is returned unchanged.
     """
     if listing.photo(claimed.id) is None:
         reason = listing.hidden.reason if listing.hidden else RemovalReason.PHOTO_WITHDRAWN
@@ -74,24 +74,27 @@ def discard_unclaimed(listing: Listing, claimed: Photo, copy: Copy, now: datetim
 
 
 def lose_copy(photo: Photo, now: datetime) -> Photo:
-    """Return the photo without its copy, of which a stored object is lost: due now, with no attempt counted."""
+    """Return the photo without its copy, because a stored object of the copy is lost.
+
+    The photo is due now, and its failure and count of attempts are cleared.
+    """
     return replace(defer(photo, now), copy=None, attempts=0, failure=None)
 
 
 def discard_lost_copy(photo: Photo, copy: Copy, now: datetime) -> Discard:
-    """Return the discard of the objects that remain of `copy`, which the photo has lost.
+    """Return the discard of the objects that remain of `copy`, which `lose_copy` took from the photo.
 
-    The discard is due in a day, because the photo's next copy may use the same objects. The caller adds it to the
-    listing.
+    The discard is due in a day, because the photo's next copy may use the same objects. The caller adds the discard to
+    the listing.
     """
     return _discard(photo, copy, RemovalReason.SUPERSEDED, now, now + ORPHAN_AFTER)
 
 
 def lose_original(photo: Photo, now: datetime) -> Photo:
-    """Return the photo, whose stored original is lost, forced and due now.
+    """Return the photo forced and due now, because its stored original is lost.
 
-    The variants are served until the photo is downloaded again. The copy's rendering becomes `NO_RENDERING`, so that
-    the next attempt downloads the photo, and neither rechecks the copy nor rebuilds its variants.
+    The variants are served until the photo is downloaded again. The copy's rendering becomes `NO_RENDERING`. Therefore
+    the next attempt downloads the photo; it does not recheck the copy or rebuild the variants.
     """
     copy = replace(photo.copy, rendering=NO_RENDERING) if photo.copy else None
     return replace(defer(photo, now), copy=copy, forced_at=now)
@@ -101,8 +104,8 @@ def begin_removal(listing: Listing, now: datetime) -> Listing:
     """Return the listing with `removing` set on each discard that is due at `now`.
 
     The caller writes the listing before it deletes any object; a removal that has begun is never undone. If the listing
-    is hidden and its copies are due for removal, it shows no photo any more: each photo becomes a discard, and all
-    discards are begun with them, also those of superseded copies that are due only later.
+    is hidden and its copies are due for removal, each of its photos becomes a discard, and the listing shows no photo
+    any more. All discards are then begun, even those of superseded copies that are due later.
     """
     discards, photos, until = listing.discards, listing.photos, now
     if listing.hidden is not None and listing.hidden.removal_at <= now:
@@ -114,9 +117,9 @@ def begin_removal(listing: Listing, now: datetime) -> Listing:
 
 
 def add_objects(discard: Discard, public_keys: Collection[str], original_keys: Collection[str]) -> Discard:
-    """Return the discard with more keys, in the public bucket and in the bucket of originals, of objects found there.
+    """Return the discard with the keys of more objects of its photo, which were found in the two buckets.
 
-    The caller writes the keys before the objects are deleted.
+    The caller writes the keys before it deletes the objects.
     """
     return replace(
         discard,
@@ -128,7 +131,7 @@ def add_objects(discard: Discard, public_keys: Collection[str], original_keys: C
 def finish_removal(listing: Listing, removed: Collection[Discard]) -> Listing:
     """Return the listing without the discards `removed`, whose objects are deleted.
 
-    A photo that was announced again during its removal may be attempted from now on.
+    A photo that was announced again during its removal may be attempted from now on: no discard forbids it any more.
     """
     return replace(listing, discards=tuple(discard for discard in listing.discards if discard not in removed))
 
@@ -136,7 +139,7 @@ def finish_removal(listing: Listing, removed: Collection[Discard]) -> Listing:
 def retry_removal(listing: Listing, refused: Collection[Discard], now: datetime) -> Listing:
     """Return the listing with the discards `refused` due again in a minute.
 
-    Storage refused to delete an object of each of these discards.
+    Each of these discards has an object that storage refused to delete.
     """
     return replace(
         listing,
@@ -152,10 +155,10 @@ def _marked(discards: Sequence[Discard], until: datetime) -> list[Discard]:
 
 
 def _joined(discards: Sequence[Discard]) -> list[Discard]:
-    """Return the discards of one listing, with all those of a photo joined into one if one of them has `whole` set.
+    """Return the listing's discards, joined into one discard for each photo that has a discard with `whole` set.
 
-    That discard gets the keys of the photo's others, so that a single `image-removed` event names all URLs of the
-    photo. The discards of other photos are returned as they are.
+    The joined discard has the keys of all the photo's discards, so that a single `image-removed` event names all URLs
+    of the photo. The discards of other photos are returned unchanged.
     """
     wholes = {discard.image_id: discard for discard in reversed(discards) if discard.whole}
     others = [discard for discard in discards if discard is not wholes.get(discard.image_id)]
@@ -166,7 +169,7 @@ def _joined(discards: Sequence[Discard]) -> list[Discard]:
 
 
 def _discard(photo: Photo, copy: Copy, reason: RemovalReason, now: datetime, remove_at: datetime) -> Discard:
-    """Return the discard of this copy of a photo, without its other versions."""
+    """Return the discard of this one copy of a photo; objects of the photo's other versions are not in it."""
     return Discard(
         image_id=photo.id,
         object_id=photo.object_id,
@@ -180,9 +183,9 @@ def _discard(photo: Photo, copy: Copy, reason: RemovalReason, now: datetime, rem
 
 
 def _without(discard: Discard, copy: Copy) -> Discard | None:
-    """Return the discard without the keys of the objects of `copy`, which the photo uses and which must stay.
+    """Return the discard without the keys of the objects of `copy`, which must stay because the photo uses them.
 
-    Return None, since nothing is left to delete, if no key remains and `whole` is not set.
+    Return None if nothing is left to delete: no key remains, and `whole` is not set.
     """
     used = set(copy_keys(copy))
     remaining = replace(

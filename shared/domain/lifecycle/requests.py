@@ -15,15 +15,15 @@ RETRY_VIEWED_AFTER = timedelta(minutes=1)
 
 
 def raise_priority(photo: Photo, priority: Priority) -> Photo:
-    """Return the photo with the given priority if that is more urgent than the photo's own, else as it is."""
+    """Return the photo with the given priority if it is more urgent than the photo's own; otherwise unchanged."""
     return replace(photo, priority=most_urgent(photo.priority, priority))
 
 
 def view(photo: Photo, feed: Feed, now: datetime) -> Photo:
-    """Return a photo that wants an attempt as it is after a visitor viewed it: with the priority `VIEWED`.
+    """Return the photo, which wants an attempt, after a visitor viewed it: it has the priority `VIEWED`.
 
-    If `is_released_by_view` returns True, the photo is also put in flight: once the photo is written, the caller must
-    publish `image-outdated` for it.
+    If `is_released_by_view` returns True, the photo is also released. The caller must then write the photo, and after
+    that publish `image-outdated` for it.
     """
     viewed = raise_priority(photo, Priority.VIEWED)
     return release(viewed, now) if is_released_by_view(photo, feed, now) else viewed
@@ -32,8 +32,9 @@ def view(photo: Photo, feed: Feed, now: datetime) -> Photo:
 def is_released_by_view(photo: Photo, feed: Feed, now: datetime) -> bool:
     """Return True if a visitor's view of this photo, which wants an attempt, releases the photo at once.
 
-    The first view releases a photo that has not failed. A view at least a minute (`RETRY_VIEWED_AFTER`) after the last
-    attempt releases a failed photo, unless it is in flight or given up. No view releases a claimed photo.
+    A photo that has not failed is released by its first view. A failed photo is released by a view at least a minute
+    (`RETRY_VIEWED_AFTER`) after its last attempt, unless the photo is in flight or given up. A claimed photo is not
+    released.
     """
     if photo.is_claimed(now):
         return False
@@ -45,11 +46,11 @@ def is_released_by_view(photo: Photo, feed: Feed, now: datetime) -> bool:
 
 
 def request(photo: Photo, priority: Priority, forced_at: datetime | None = None) -> Photo:
-    """Return the photo as an `image-outdated` event for it, just read from the topic, changes it.
+    """Return the photo as changed by an `image-outdated` event for it, which was read from the topic.
 
-    `priority` is the event's; the photo takes it if it is more urgent than the photo's own. `forced_at` is the event's
-    time if its reason is `forced`, else None. If it is given, the photo becomes forced, unless the photo was attempted
-    or its copy checked at that time or later: then the event has been served already.
+    The photo gets the event's `priority` if it is more urgent than the photo's own. `forced_at` is the event's time if
+    the event's reason is `forced`, else None. If it is given, the photo becomes forced. It does not if the photo was
+    attempted or its copy was checked at that time or later: the event has been served already then.
     """
     priority = most_urgent(photo.priority, priority)
     last = newest(photo.attempted_at, photo.copy.checked_at if photo.copy else None)
@@ -59,17 +60,23 @@ def request(photo: Photo, priority: Priority, forced_at: datetime | None = None)
 
 
 def force(photo: Photo, priority: Priority, now: datetime) -> Photo:
-    """Return the photo forced by an operator: due now, not in flight, and with the given priority if more urgent."""
+    """Return the photo forced by an operator: it is due now and not in flight.
+
+    The photo gets the given priority if it is more urgent than the photo's own.
+    """
     forced = defer(photo, now)
     return replace(forced, forced_at=now, priority=most_urgent(photo.priority, priority))
 
 
 def recheck(photo: Photo, due_at: datetime, now: datetime) -> Photo:
-    """Return the photo, which has a copy, with a recheck of the copy due at `due_at`."""
+    """Return the photo, which has a copy, with a recheck planned: the photo is forced, and due at `due_at`."""
     return replace(photo, forced_at=now, not_before=due_at)
 
 
 def rebuild(photo: Photo, now: datetime) -> Photo:
-    """Return the photo, which has a copy, with a rebuild of the copy's variants due now."""
+    """Return the photo, which has a copy, with a rebuild of the copy's variants due now.
+
+    An attempt in flight is not waited for.
+    """
     copy = replace(photo.copy, rendering=REBUILD_WANTED) if photo.copy else None
     return replace(defer(photo, now), copy=copy, forced_at=now)

@@ -17,10 +17,10 @@ GRACE = timedelta(seconds=5)
 
 
 def hide(listing: Listing, announcement: Announcement, feed: Feed, now: datetime) -> Hidden | None:
-    """Return the `hidden` that the listing has after the announcement: why and since when, and until when copies stay.
+    """Return the `hidden` of the listing after the announcement; None if the listing is then displayed.
 
-    Return None if the listing is displayed. A listing that an operator removed stays hidden, whatever the MLS
-    announces.
+    The result says why and since when the listing is hidden, and when its copies are removed. A listing that an
+    operator removed stays hidden, whatever the MLS announces.
     """
     if listing.is_removed_by_operator:
         return listing.hidden
@@ -41,16 +41,16 @@ def hide(listing: Listing, announcement: Announcement, feed: Feed, now: datetime
 
 
 def show(photo: Photo, now: datetime) -> Photo:
-    """Return a photo of a listing that is displayed again after it was hidden.
+    """Return a photo as recorded when its listing is displayed again after it was hidden.
 
-    A photo in flight without a claim is due now and not in flight any more, since a downloader may have ignored its
-    event while the listing was hidden. Any other photo is returned as it is.
+    A downloader may have ignored the photo's event while the listing was hidden. Therefore a photo in flight without a
+    claim becomes due now, and is in flight no more. Any other photo is returned unchanged.
     """
     return defer(photo, now) if photo.released_at is not None and not photo.is_claimed(now) else photo
 
 
 def hold(listing: Listing, until: datetime | None) -> Listing:
-    """Return the hidden listing with a hold on the removal of its copies until the given time.
+    """Return the hidden listing with its copies held until the given time: they are not removed earlier.
 
     If `until` is None, return the listing without a hold.
     """
@@ -59,9 +59,9 @@ def hold(listing: Listing, until: datetime | None) -> Listing:
 
 
 def remove_listing(listing: Listing, now: datetime) -> Listing:
-    """Return the listing after an operator removed it: hidden whatever the MLS announces, and all its removals due.
+    """Return the listing after an operator removed it: hidden whatever the MLS announces, and all its removals due now.
 
-    The caller writes the listing; its objects are deleted later.
+    The caller writes the listing; the janitor deletes its objects later.
     """
     before = listing.hidden or Hidden(reason=RemovalReason.FORCED, since=now, remove_at=now)
     hidden = replace(before, reason=RemovalReason.FORCED, remove_at=now, held_until=None)
@@ -72,7 +72,7 @@ def remove_listing(listing: Listing, now: datetime) -> Listing:
 def remove_photos(listing: Listing, image_ids: Collection[str], now: datetime) -> Listing:
     """Return the listing after an operator removed these photos: it does not show them, whatever the MLS announces.
 
-    The discards of the photos are due now. The other photos are numbered anew in their order.
+    The discards of these photos are due now. The `order` of the remaining photos is counted anew from 0.
     """
     remaining = [photo for photo in listing.photos if photo.id not in image_ids]
     removed = [photo for photo in listing.photos if photo.id in image_ids]
@@ -88,11 +88,11 @@ def remove_photos(listing: Listing, image_ids: Collection[str], now: datetime) -
 
 
 def allow_again(listing: Listing, image_ids: Collection[str]) -> Listing:
-    """Return the listing after an operator allowed the removed photos `image_ids` to be shown again.
+    """Return the listing after an operator allowed its removed photos `image_ids` to be shown again.
 
-    If `image_ids` is empty, the listing itself and all its removed photos are allowed again. They are shown only after
-    the MLS's next announcement of the listing: the recorded version is cleared, so that this announcement is applied
-    even if it is equal to the last.
+    If `image_ids` is empty, the listing itself and all its removed photos are allowed again. The MLS's next
+    announcement of the listing shows them. The recorded version is cleared, so that this announcement is applied even
+    if it is the same as the last.
     """
     return replace(
         listing,
