@@ -34,9 +34,9 @@ Read = TypeVar("Read", Answer, PhotoAnswer, ShownPhoto)
 class AnswerCache:
     """Returns answers about displayed listings and their photos, from memory while fresh, else from MongoDB.
 
-    `max_bytes` is the memory for all entries together. `withholds` gets a feed's name and a ListingKey. A listing for
-    which it returns True is answered as if it were not displayed, whatever MongoDB says. When `withholds` begins to
-    return True for a listing, the caller must call `remove_listing`.
+    `max_bytes` is the memory for all entries together. `withholds` is called with a listing's id, the pair of feed name
+    and ListingKey. A listing for which it returns True is answered as if it were not displayed, whatever MongoDB says.
+    When `withholds` begins to return True for a listing, the caller must call `remove_listing`.
 
     The methods that may read MongoDB are `listings`, `photo`, `photo_answer` and `photo_answers`. They raise
     StoreUnavailable if MongoDB is unavailable and no cached value may be used, TimeoutError if a value is not read
@@ -99,7 +99,7 @@ class AnswerCache:
         return self._listings.fresh(lookup)
 
     async def photo(self, lookup: PhotoLookup) -> ShownPhoto | None:
-        """Return the photo that a lookup finds, with its listing; None if no displayed listing shows such a photo.
+        """Return the photo that a lookup finds, with its listing; None if no displayed listing shows the photo.
 
         If the lookup finds several photos, a photo with a copy is preferred.
         """
@@ -107,9 +107,9 @@ class AnswerCache:
         return min(photos, key=lambda shown: (shown.photo.copy is None, shown.feed, shown.listing_key), default=None)
 
     async def photo_answer(self, lookup: PhotoLookup) -> CachedAnswer | None:
-        """Return the answer about the photo that a lookup by URL finds; None if no displayed listing shows it.
+        """Return the answer about the photo that a lookup by URL finds; None if no displayed listing shows the photo.
 
-        If several photos were announced under the URL, the answer is about one with a copy, if there is one.
+        If several photos were announced under the URL, an answer about a photo with a copy is preferred.
         """
         answers = await self._photo_answers.get_one(lookup)
         return answers[0] if answers else None

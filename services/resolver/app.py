@@ -47,9 +47,9 @@ _logger = log.get(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Holds what a resolver works with: settings, feeds, stores, Kafka broker, metrics registry and clock.
+    """Holds what the parts of a resolver are made from: settings, feeds by name, stores, Kafka broker and metrics.
 
-    `listings` is the store of listings, which also queues photos. Tests use stores in memory.
+    `listings` is the store of listings, which also holds the queue of photos. Tests use stores in memory.
     """
 
     settings: Settings

@@ -33,7 +33,7 @@ database and this process idle half of the time."""
 
 
 class Overloaded(Exception):
-    """Raised if more keys or photos are waited for than the resolver can read in time; try again a second later."""
+    """Raised if callers wait for more keys or photos than can be read in time; clients may try again a second later."""
 
 
 @dataclass(slots=True, eq=False)
@@ -188,7 +188,7 @@ class BatchedReader(Generic[Key, Value]):
         self._pending_new.add(key)
 
     def _batch_for(self, keys: int, queue: deque[Batch[Key, Value]]) -> Batch[Key, Value]:
-        """Return the batch to add `keys` (a number) more keys to: the last in `queue` if they fit in, else a new one.
+        """Return a batch with room for `keys` (a number) more keys: the last in `queue` if it has room, else a new one.
 
         A new batch is added to the end of `queue`, and ends with TimeoutError if it has not ended within 5 s.
         """
@@ -257,9 +257,10 @@ class BatchedReader(Generic[Key, Value]):
             self._end(batch, StoreUnavailable("the resolver is being stopped"))
 
     def _end(self, batch: Batch[Key, Value], outcome: Mapping[Key, Value] | Exception) -> None:
-        """End a batch: give its outcome to its callers, and remove the batch and its keys from those that are pending.
+        """End a batch with `outcome`, its values or an error: pass that to the callers, and remove the batch.
 
-        Does nothing if the batch has ended already.
+        The batch is removed from its queue, and its keys are no longer pending. Does nothing if the batch has ended
+        already.
         """
         if batch.outcome is not None:
             return

@@ -25,10 +25,11 @@ _MAX_FOUND_NAMES = 30_000
 class ReadThroughCache(Generic[Key, Value]):
     """Returns values of one kind by key: from memory while they are fresh, else from the database, read in batches.
 
-    `load` gets keys and returns a value for each, or raises StoreUnavailable. `tags_of` returns, for a key and its
-    value, the tags by which events invalidate the entry; `size_of` returns the bytes of memory that the entry takes.
-    All entries together take `max_bytes` at most. `name_of` returns what a key names, such as a listing: once a value
-    that is not empty was read for a key, no key with the same name is new to the batched reader.
+    `load` gets keys and returns a value for each, or raises StoreUnavailable. `tags_of` gets a key and its value, and
+    returns the tags by which events invalidate the entry. `size_of` gets the same, and returns the bytes of memory that
+    the entry takes. All entries together take `max_bytes` at most. `name_of` returns what a key names, such as a
+    listing. The batched reader treats a key as new until a value that is not empty was read for a key with the same
+    name.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class ReadThroughCache(Generic[Key, Value]):
     def fresh(self, key: Key) -> Value | None:
         """Return the value of a key from memory if its entry is fresh, else None.
 
-        Never waits and never reads the database. Only a value found is counted, as a hit.
+        Never waits and never reads the database. A returned value counts as a hit; None is not counted as a miss.
         """
         entry = self._entry(key)
         if entry is None or entry.fresh_until <= self._policy.now():
@@ -85,7 +86,8 @@ class ReadThroughCache(Generic[Key, Value]):
         """Return the values of all `keys` by key, from memory if fresh; the others are read from the database together.
 
         Stale values are returned while the database is unavailable. Raises StoreUnavailable if a value cannot be read
-        and none in memory may be used, TimeoutError after 5 s, and Overloaded if too many keys wait to be read.
+        and memory has none that may be used, TimeoutError if a value is not read within 5 s, and Overloaded if too many
+        keys wait to be read.
         """
         now, found, missing = self._policy.now(), dict[Key, Value](), list[Key]()
         for key in keys:
@@ -104,8 +106,8 @@ class ReadThroughCache(Generic[Key, Value]):
     def invalidate(self, *tags: Hashable, remove: bool) -> None:
         """Invalidate all entries that have at least one of these tags: their values are read again when requested.
 
-        With `remove` the entries are removed from memory; else their values are still returned while the database is
-        unavailable.
+        With `remove`, the entries are removed from memory. Without it, their values are still returned while the
+        database is unavailable.
         """
         self._reader.invalidate(set(tags))
         keys = self._entries.tagged(tags)
@@ -125,8 +127,9 @@ class ReadThroughCache(Generic[Key, Value]):
     def _serves_stale(self, key: Key, entry: Entry[Value], now: float) -> bool:
         """Return True if the stale `entry` of a key may be used at `now`, because the database is unavailable.
 
-        It must not be older than half a minute. If True and no batch is queued or being read, also queue the key: its
-        reading shows whether the database is available again. `now` is by the policy's clock.
+        An entry older than half a minute may not be used. `now` is in seconds of the policy's clock. Before True is
+        returned, the key is queued if no batch is queued or being read: reading the key shows whether the database is
+        available again.
         """
         if not self._policy.allows_stale(entry.read_at, now):
             return False
@@ -135,11 +138,11 @@ class ReadThroughCache(Generic[Key, Value]):
         return True
 
     async def _values(self, batch: Batch[Key, Value], keys: Collection[Key]) -> Mapping[Key, Value]:
-        """Wait for a batch to end, and return the values of `keys`, some of those that the batch reads, by key.
+        """Wait for a batch to end, and return by key the values of `keys`, which are some of the batch's keys.
 
-        If the batch ends with StoreUnavailable, return instead the values of `keys` that are in memory, fresh or stale;
-        if one of `keys` has none there, or one older than half a minute, raise StoreUnavailable. Any other error of the
-        batch is raised.
+        If the batch ends with StoreUnavailable, the values of `keys` in memory are returned, fresh or stale. Raises
+        StoreUnavailable if one of `keys` has no value in memory, or one older than half a minute. Any other error of
+        the batch is raised.
         """
         try:
             values = await batch.result()
@@ -153,8 +156,8 @@ class ReadThroughCache(Generic[Key, Value]):
     async def _read(self, batch: Batch[Key, Value]) -> Mapping[Key, Value]:
         """Read the keys of a batch from the database and return their values by key; the batched reader calls this.
 
-        The values that were not invalidated while they were read are also added to memory. Then entries that are too
-        old, or for which there is no room, are evicted. Raises StoreUnavailable.
+        The values that were not invalidated while they were read are also added to memory. Then entries that are half a
+        minute old, or for which there is no room, are evicted. Raises StoreUnavailable.
         """
         read_at = self._policy.now()
         values = await self._load_in_time(batch.keys)
@@ -175,10 +178,10 @@ class ReadThroughCache(Generic[Key, Value]):
                 self._found_names.popitem(last=False)
 
     async def _load_in_time(self, keys: Collection[Key]) -> Mapping[Key, Value]:
-        """Read the values of keys from the database, and return them by key; tell the policy if the database answered.
+        """Read the values of keys from the database, and return them by key.
 
-        Raises StoreUnavailable if it is unavailable, or has not answered after 2 s: the policy then allows stale
-        entries.
+        Tells the policy whether the database answered. Raises StoreUnavailable if the database is unavailable, or has
+        not answered after 2 s; the policy then allows stale entries.
         """
         try:
             async with asyncio.timeout(LOAD_TIMEOUT_SECONDS):

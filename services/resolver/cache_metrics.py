@@ -30,13 +30,19 @@ class CacheMetrics(Collector):
         registry.register(self)
 
     def counts(self, kind: str) -> CacheCounts:
-        """Return a new object for one cache to count in; Prometheus gets its numbers under the label `kind`."""
+        """Return a new object in which one cache counts; Prometheus gets its numbers with the label `kind`.
+
+        `kind` names the cache, such as `page` for answers about listings.
+        """
         counts = CacheCounts(kind)
         self._counts.append(counts)
         return counts
 
     def collect(self) -> Iterable[Metric]:
-        """Return the hits, misses and bytes of all caches as they are now; called by Prometheus' registry."""
+        """Return the present hits, misses and bytes of all caches; called by Prometheus' registry.
+
+        There is one metric of each kind, with a number for each cache.
+        """
         hits = CounterMetricFamily("listing_images_cache_hits", "Answered from memory", labels=["kind"])
         misses = CounterMetricFamily("listing_images_cache_misses", "Had to be read or awaited", labels=["kind"])
         size = GaugeMetricFamily("listing_images_cache_bytes", "Memory that kept answers take", labels=["kind"])

@@ -16,7 +16,7 @@ _REPEAT_DEMAND_AFTER = timedelta(seconds=5)
 class CachedAnswer:
     """Holds, in memory, the answer about a listing or about one of its photos.
 
-    The answer is sent to all clients until it is read again.
+    It is sent to all clients until the answer is read from MongoDB again.
     """
 
     listing_id: ListingId
@@ -34,9 +34,9 @@ class CachedAnswer:
     def notes_demand(self, priority: Priority, now: datetime) -> bool:
         """Return True if the caller must raise the answer's photos without a copy to `priority`; then note the demand.
 
-        True at the first call, for a more urgent priority than the noted one, and 5 s or more after the noted time;
-        `priority` and `now` are then noted. Otherwise return False and note nothing: the photos were raised just
-        before.
+        True at the first call, if `priority` is more urgent than the noted priority, and if the noted time is 5 s or
+        more before `now`. `priority` and `now` are then noted. Otherwise False is returned and nothing is noted,
+        because the photos were raised within the last 5 s.
         """
         is_recent = self._demanded_at is not None and now < self._demanded_at + _REPEAT_DEMAND_AFTER
         if is_recent and priority.rank >= self._demanded_as.rank:

@@ -22,9 +22,9 @@ _MAX_QUEUE_SECONDS = 3_600.0
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """Holds a listing with photos of raised priority, still to be written, and which photos this releases.
+    """Holds a listing whose photos were raised in priority, not written yet, and the photos that this releases.
 
-    For each photo in `released`, `image-outdated` must be published.
+    The caller must write `listing` to MongoDB, and then publish `image-outdated` for each photo in `released`.
     """
 
     listing: Listing
@@ -34,10 +34,10 @@ class Raised:
 def raise_photos(
     listing: Listing, image_ids: Collection[str], priority: Priority, feed: Feed, now: datetime
 ) -> Raised | None:  # fmt: skip
-    """Return the listing with those photos of `image_ids` raised to `priority` that want an attempt.
+    """Return the listing with the photos in `image_ids` raised to `priority`, except photos that want no attempt.
 
     Priority `viewed` also releases the photos that may be released at `now`; the result names them. Returns None if no
-    photo changes, as at each view of a photo but the first. Nothing is written: the caller writes the listing and
+    photo changes, as at the second view of the same photo. Nothing is written: the caller writes the listing and
     publishes the released photos. `feed` is the listing's feed.
     """
     changed: list[Photo] = []
@@ -78,11 +78,10 @@ class Absent:
 
 
 def find_copy(found: ShownPhoto, requested_at: datetime) -> Copy | Absent:
-    """Return the copy of a photo that a displayed listing shows; if it has none, return why, and when it is next due.
+    """Return the copy of a photo that a displayed listing shows; if it has none, why, and when it is next due.
 
     `requested_at` is when the visitor asked. While the photo is in flight, a failure recorded before `requested_at` is
-    ignored, because the attempt under way may succeed; only a photo that is gone at the origin counts as gone even
-    then.
+    ignored, because the present attempt may succeed. The failure that the photo is gone at the origin is never ignored.
     """
     photo, due_at = found.photo, found.due_at
     if photo.copy is not None:
@@ -101,10 +100,10 @@ def find_copy(found: ShownPhoto, requested_at: datetime) -> Copy | Absent:
 def retry_after_seconds(absent: Absent, queue_seconds: float | None, now: datetime) -> int:
     """Return the value of Retry-After, in seconds, to send with the placeholder of a photo that is `absent`.
 
-    If the photo has no due time, it is 5. Otherwise it is the time from `now` until the photo is due plus
-    `queue_seconds`, and at least 5 for a photo on its way, 1 for one whose last attempt failed. `queue_seconds` is how
-    long a viewed photo that becomes due now waits for its turn; at most an hour of it counts, and None, for unknown,
-    counts as 0.
+    If the photo has no due time, the value is 5. Otherwise it is the time from `now` until the photo is due, plus
+    `queue_seconds`. It is at least 5 for a photo on its way, and at least 1 for a photo whose last attempt failed.
+    `queue_seconds` is how long a viewed photo that becomes due now waits for its turn; None, for unknown, counts as 0,
+    and more than an hour counts as an hour.
     """
     if absent.due_at is None:
         return SOON_SECONDS
@@ -115,7 +114,7 @@ def retry_after_seconds(absent: Absent, queue_seconds: float | None, now: dateti
 
 
 def find_variant(copy: Copy, name: str, configured: Collection[str]) -> Variant | None:
-    """Return the variant called `name` of a copy; if the copy lacks it although it is configured now, the full variant.
+    """Return the variant `name` of a copy; if the copy lacks it although it is configured, the copy's full variant.
 
     A copy made by older settings may lack a configured variant. `configured` are the names of the variants in the
     present settings. Returns None if `name` is neither in the copy nor configured: the caller then refuses the request.

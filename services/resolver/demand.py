@@ -30,8 +30,8 @@ _BATCH_SIZE = 50
 class DemandQueue:
     """Queues, in memory, photos without a copy that visitors ask for, and raises their priority in MongoDB in rounds.
 
-    `add` queues photos; `run_round` must be called again and again. The queue takes 10,000 pairs of listing and
-    priority; when it is full, demand for further ones is dropped and counted.
+    `add` queues photos; a loop calls `run_round` again and again. The queue has one entry for each listing and
+    priority, at most 10,000. When it is full, further entries are dropped and counted.
     """
 
     def __init__(
@@ -57,7 +57,8 @@ class DemandQueue:
     def add(self, listing_id: ListingId, image_ids: Collection[str], priority: Priority) -> None:
         """Queue photos of one listing, in memory, to be raised to `priority` in a later round.
 
-        Photos of a feed that is not configured are ignored. If the queue is full, they are dropped and counted.
+        Photos of a feed that is not configured are ignored. If the queue is full, the photos are dropped, and the
+        listing is counted in a metric.
         """
         if listing_id[0] not in self._feeds:
             return
@@ -70,8 +71,9 @@ class DemandQueue:
     async def raise_now(self, listing_id: ListingId, image_id: str) -> None:
         """Raise a photo that a visitor waits for to priority `viewed` in MongoDB at once, without the queue.
 
-        The photo is also released if it may be. Does nothing if its feed is not configured. Raises StoreUnavailable,
-        Contention and BrokerUnavailable.
+        The photo is also released if the rules allow that for a viewed photo. Does nothing if the photo's feed is not
+        configured. Raises StoreUnavailable if MongoDB does not answer, Contention if others keep changing the listing,
+        and BrokerUnavailable if the photo's release cannot be published.
         """
         if listing_id[0] in self._feeds:
             await self._raise({listing_id: {image_id}}, Priority.VIEWED)
@@ -79,7 +81,7 @@ class DemandQueue:
     async def run_round(self) -> None:
         """Take up to 50 entries from the queue, the most urgent first, and raise their photos' priority in MongoDB.
 
-        If nothing is queued, wait up to 0.1 s for an entry. Demand that cannot be written or published is dropped and
+        If nothing is queued, waits up to 0.1 s for an entry. Demand that cannot be written or published is dropped and
         counted, and no error is raised: visitors who still want the photos ask again within seconds.
         """
         with suppress(TimeoutError):
@@ -97,11 +99,11 @@ class DemandQueue:
             _logger.warning("demand-dropped", listings=len(batch), error=str(error))
 
     async def _raise(self, image_ids: Mapping[ListingId, Collection[str]], priority: Priority) -> None:
-        """Raise photos to `priority` in MongoDB, and publish `image-outdated` for those that are thereby released.
+        """Raise photos to `priority` in MongoDB, and publish `image-outdated` for the photos that this releases.
 
         `image_ids` holds, by listing (feed and ListingKey), the ids of the photos to raise. Photos that want no
-        attempt, and listings that are not recorded, are left as they are. Raises StoreUnavailable, Contention if other
-        processes keep changing a listing, and BrokerUnavailable.
+        attempt, and listings that are not recorded, are left as they are. Raises StoreUnavailable if MongoDB does not
+        answer, Contention if others keep changing a listing, and BrokerUnavailable if a release cannot be published.
         """
         attempts = OptimisticUpdate(self._listings, image_ids.keys())
         async for readings in attempts:
@@ -124,9 +126,9 @@ class DemandQueue:
     async def _publish(self, raised: Sequence[Raised], readings: Mapping[ListingId, Listing]) -> None:
         """Publish `image-outdated` for the released photos of the listings in `raised`, which were just written.
 
-        `readings` holds, by feed and ListingKey, each listing as it was read before that write. If publishing fails,
-        write the listings with released photos back as they were, so that these photos are not taken for photos in
-        flight, and raise BrokerUnavailable.
+        `readings` holds, by feed and ListingKey, each listing as it was before it was written. If Kafka cannot be
+        reached, the listings with released photos are written back as they were, because these photos would count as in
+        flight. Then BrokerUnavailable is raised.
         """
         try:
             await self._publisher.publish(

@@ -15,7 +15,7 @@ Value = TypeVar("Value")
 class Entry(Generic[Value]):
     """Holds one cached value with its tags, its size in memory, when it was read and until when it is fresh.
 
-    Both times are in seconds of the cache policy's clock.
+    `read_at` and `fresh_until` are in seconds of the cache policy's monotonic clock.
     """
 
     value: Value
@@ -30,7 +30,7 @@ class Entry(Generic[Value]):
 class CacheEntries(Generic[Key, Value]):
     """Keeps the entries of one cache in memory, by key and by tag, in the order in which their values were read.
 
-    Each change also updates `counts.bytes`, the memory that all entries take. Only `evict` enforces `max_bytes`.
+    Each change also updates `counts.bytes`, the memory that all entries take. Only `evict` cuts it to `max_bytes`.
     """
 
     def __init__(self, max_bytes: int, counts: CacheCounts) -> None:
@@ -78,15 +78,15 @@ class CacheEntries(Generic[Key, Value]):
     def values_read_after(self, keys: Collection[Key], limit: float) -> dict[Key, Value] | None:
         """Return the values of all `keys` by key, fresh or stale; None if a key has no entry read after `limit`.
 
-        `limit` is a time of the cache policy's clock.
+        `limit` is in seconds of the cache policy's monotonic clock.
         """
         entries = {key: entry for key in keys if (entry := self.by_key.get(key)) and entry.read_at > limit}
         return {key: entry.value for key, entry in entries.items()} if len(entries) == len(keys) else None
 
     def evict(self, read_before: float) -> None:
-        """Remove entries read at `read_before` or earlier, then the oldest others until the rest fit in `max_bytes`.
+        """Remove entries read at `read_before` or earlier; then remove the oldest until the rest fit in `max_bytes`.
 
-        `read_before` is a time of the cache policy's clock.
+        `read_before` is in seconds of the cache policy's monotonic clock.
         """
         while self.by_key:
             key, entry = next(iter(self.by_key.items()))

@@ -36,7 +36,7 @@ _BATCH_SIZE = 1_000
 
 @dataclass(slots=True)
 class _Hiding:
-    """An announcement that hides a listing. Times are by the event loop's clock."""
+    """An announcement that hides a listing. Times are in seconds of the event loop's clock."""
 
     version: Version
     is_withheld: bool = False
@@ -48,10 +48,9 @@ class _Hiding:
 
 
 class HiddenListings:
-    """Reads `listing-seen`, and knows the listings that it hides until MongoDB hides them too.
+    """Reads `listing-seen`, and remembers each listing that an event hides until MongoDB hides the listing too.
 
-    `on_hidden` is called with a ListingKey whose answers must be dropped from memory, because the listing is hidden.
-    `feeds` are by name.
+    `on_hidden` is called with a ListingKey when the listing's answers must be dropped from memory. `feeds` are by name.
     """
 
     def __init__(self, settings: Settings, listings: ListingRecords, feeds: Mapping[str, Feed], clock: Clock) -> None:
@@ -64,14 +63,14 @@ class HiddenListings:
         self.on_hidden: Callable[[str], None] = lambda _: None
 
     def withholds(self, listing_id: ListingId) -> bool:
-        """Return True if the listing must be answered as if it were not displayed."""
+        """Return True if the listing must be answered as if it were not displayed, because an event hides it."""
         hiding = self._hidings.get(listing_id)
         return hiding is not None and hiding.is_withheld
 
     async def follow(self) -> None:
         """Read events from now on and note the listings that they hide, until Kafka becomes unavailable.
 
-        Raises BrokerUnavailable then.
+        When Kafka becomes unavailable, BrokerUnavailable is raised.
         """
         async with follow(self._bootstrap, [self._topic]) as records:
             async for record in records:
@@ -79,10 +78,10 @@ class HiddenListings:
                 await asyncio.sleep(0)  # many records at once do not keep answers waiting
 
     def note(self, record: Record) -> None:
-        """Note what the event in `record` says of its listing; the next round compares it with MongoDB.
+        """Note whether the event in `record` hides its listing; the next round compares the listing with MongoDB.
 
-        An event that displays the listing ends an older hiding of it. Events that cannot be read are ignored: scheduler
-        and janitor copy them to the dead letters.
+        An event that displays a noted listing ends the note, unless the event is older. An event that cannot be read is
+        ignored here: scheduler and janitor copy it to the dead letters.
         """
         event = decode(record.value, ListingSeen, record.at)
         feed = None if isinstance(event, Undecodable) else self._feeds.get(event.data.feed)
@@ -110,8 +109,8 @@ class HiddenListings:
         """Wait until an event hides a listing, for a second at most, then compare noted listings with MongoDB.
 
         Each listing is compared once a second. It is withheld if MongoDB displays an older version of it, or does not
-        answer within a second. It is forgotten if the event is stale beside what is recorded, if it is not recorded, or
-        ten seconds after MongoDB was first seen to hide it.
+        answer within a second. It is forgotten if its event is stale, if MongoDB has no record of it, or ten seconds
+        after MongoDB was first seen to hide it.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(CHECK_SECONDS):
@@ -138,7 +137,10 @@ class HiddenListings:
                 self._compare(listing_id, hiding, recorded.get(listing_id), now)
 
     def _compare(self, listing_id: ListingId, hiding: _Hiding, recorded: RecordedState | None, now: float) -> None:
-        """Withhold or forget a noted listing, by its state in MongoDB; `recorded` is None if it is not recorded."""
+        """Withhold or forget a noted listing, by its state in MongoDB; `recorded` is None if it is not recorded.
+
+        `hiding` is the announcement that hides the listing; `now` is in seconds of the event loop's clock.
+        """
         if recorded is None:
             del self._hidings[listing_id]
         elif recorded.is_displayed:

@@ -31,8 +31,8 @@ _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[None]:
     """Serve the resolver's application at `host` and `port` inside the `async with` block; stop when the block ends.
 
-    A client that disconnects cancels the handler of its request. At the end, requests under way have up to 5 s to
-    finish. Raises PortUnusable.
+    A client that disconnects cancels the handler of its request. At the end, requests that are being answered have up
+    to 5 s to finish. Raises PortUnusable if the port cannot be used.
     """
     async with AsyncExitStack() as closing:
         app_runner = web.AppRunner(app)
@@ -47,7 +47,7 @@ async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[N
 
 
 class _Server(web.Server):
-    """Handles requests with the handler of `server`, on connections of class `_Connection`.
+    """Handles requests as aiohttp's `server` of the application does, but on connections of class `_Connection`.
 
     A request with an unknown `Expect` header is answered with 417. If a client disconnects, the handler of its request
     is cancelled.
@@ -133,9 +133,9 @@ class _Connection(web.RequestHandler):
         return await super().finish_response(request, resp, start_time)
 
     def log_exception(self, *args: object, **kw: object) -> None:
-        """Log an error as aiohttp does, but drop the error of a malformed request body; called by aiohttp.
+        """Log an error as aiohttp does, but no error of a malformed request body; called by aiohttp.
 
-        The arguments are those of `logging.Logger.exception`.
+        The client gets a problem for such a body. The arguments are those of `logging.Logger.exception`.
         """
         if not isinstance(kw.get("exc_info"), web.RequestPayloadError):
             super().log_exception(*args, **kw)

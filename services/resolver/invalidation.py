@@ -19,8 +19,8 @@ _logger = log.get(__name__)
 class CacheInvalidation:
     """Invalidates answers in this process's cache at each `image-downloaded` and `image-removed` event.
 
-    Also wakes the visitors who wait for the event's photo. Both topics are read from their end. After a missed event,
-    an outdated answer is served until the TTL of cached answers ends, at most a second.
+    Also wakes the visitors who wait for the event's photo. Only events published from now on are read. After a missed
+    event, an outdated answer is served until the time to live (TTL) of cached answers ends, at most a second.
     """
 
     def __init__(
@@ -39,8 +39,8 @@ class CacheInvalidation:
     async def follow(self) -> None:
         """Read events and invalidate cached answers until Kafka becomes unavailable; then raise BrokerUnavailable.
 
-        Before the first event, all cached answers are invalidated, and `is_following` is set; at the end `is_following`
-        is cleared.
+        Before the first event, all cached answers are invalidated, and `is_following` is set. When the reading ends,
+        `is_following` is cleared.
         """
         try:
             async with follow(self._bootstrap, [self._downloaded_topic, self._removed_topic]) as records:
@@ -52,10 +52,10 @@ class CacheInvalidation:
             self.is_following.clear()
 
     async def check(self) -> None:
-        """Ping Kafka, and set the TTL of cached answers: 1 s while both topics are being read, else 0.5 s.
+        """Ping Kafka, and set the time to live of cached answers: 1 s while both topics are being read, else 0.5 s.
 
-        Raises BrokerUnavailable, after setting the shorter TTL, if Kafka does not answer. This needs a request of its
-        own, because the consumer does not report that the broker is unavailable.
+        If Kafka does not answer, sets 0.5 s and raises BrokerUnavailable. The ping is needed because the consumer does
+        not report that Kafka is unavailable.
         """
         try:
             await self._broker.ping()
@@ -67,9 +67,9 @@ class CacheInvalidation:
     async def _apply(self, record: Record) -> None:
         """Invalidate the cached answers about the photo of an event in `record`, and wake the visitors who wait for it.
 
-        After a removal, the answers are dropped, so that they are not even used while MongoDB is unavailable. A record
-        that cannot be read as an event is copied to the dead letters and logged instead. Raises BrokerUnavailable if it
-        cannot be copied.
+        After a removal, the answers are dropped from memory, and are not even used while MongoDB is unavailable. A
+        record that cannot be read as an event is copied to the dead letters and logged. Raises BrokerUnavailable if the
+        record cannot be copied.
         """
         is_removal = record.topic == self._removed_topic
         kind: type[ImageDownloaded | ImageRemoved] = ImageRemoved if is_removal else ImageDownloaded

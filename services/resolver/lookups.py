@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 
 class ListingLookup(NamedTuple):
-    """The cache key of the answers about one listing. Each feed that displays the listing has its own answer.
+    """The cache key of the answers about one listing: one answer for each feed that displays the listing.
 
-    The feed that a request names is no part of the key: made-up names of feeds would fill the cache.
+    The feed that a request names is no part of the key, because made-up names of feeds would fill the cache.
     """
 
     listing_key: str
@@ -17,7 +17,7 @@ class ListingLookup(NamedTuple):
 class PhotoLookup(NamedTuple):
     """The cache key of one photo, which is named either by `image_id` or by `url_key`, the key of one of its MLS URLs.
 
-    The other of the two is None. `shared.domain.image.url_key` makes the key of a URL.
+    One of the two is None. `shared.domain.image.url_key` makes the key of a URL.
     """
 
     image_id: str | None

@@ -92,7 +92,7 @@ class HttpMiddleware:
     async def _answer(self, request: web.Request, handler: _Handler, request_id: str) -> web.StreamResponse:
         """Return the answer of `handler`, or a problem (RFC 9457) if `handler` raises an error.
 
-        Errors of our side are logged with the request id.
+        Errors on our side, such as an unavailable database, are logged with `request_id`.
         """
         try:
             return await handler(request)
@@ -134,7 +134,7 @@ def new_request_id() -> str:
 
 
 def _refused(request: web.Request, refusal: web.HTTPException) -> web.Response:
-    """Return the problem (RFC 9457) for a request that aiohttp refuses, as one to an unknown address.
+    """Return the problem (RFC 9457) for a request that aiohttp refuses, such as one to an unknown address.
 
     An OPTIONS request to a known address gets 204 and the allowed methods instead.
     """
@@ -145,7 +145,7 @@ def _refused(request: web.Request, refusal: web.HTTPException) -> web.Response:
 
 
 def _allow_origin(request: web.Request, headers: MutableMapping[str, str], origins: Collection[str]) -> None:
-    """Add CORS headers to an answer's `headers` if the request's `Origin` is one of `origins`, the sites allowed.
+    """Add CORS headers to an answer's `headers` if the request's `Origin` is one of the allowed sites, `origins`.
 
     Called only if not all sites are allowed. `Vary: Origin` is always added, because caches must know that the answer
     depends on the request's Origin.

@@ -22,8 +22,8 @@ no answer older than 2 s; a database that takes longer counts as unavailable."""
 class CachePolicy:
     """Decides how long entries are fresh, and whether stale entries may be used, for all caches of one resolver.
 
-    The caches share one policy, so that a failed load of any cache counts for all. `now` returns seconds of a monotonic
-    clock.
+    The caches share one policy, so that a failed query of one cache allows stale entries in all. `now` returns seconds
+    of a monotonic clock.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -44,9 +44,9 @@ class CachePolicy:
     def allows_stale(self, read_at: float, now: float) -> bool:
         """Return True if a stale entry that was read at `read_at` may be used at `now`, both by the policy's clock.
 
-        That is so if a load failed at most 2 s before `now`, none has succeeded since, and the entry is less than 30 s
-        old. A load takes 2 s at most; when that time has passed, the database may be available again, with changes that
-        no event announced.
+        True if a query failed at most 2 s before `now`, no query succeeded after that, and the entry is less than 30 s
+        old. A query takes 2 s at most. Later than 2 s after the failure, the database may be available again, with
+        changes that no event announced.
         """
         if not self.is_database_unavailable or self._failed_at + LOAD_TIMEOUT_SECONDS < now:
             return False

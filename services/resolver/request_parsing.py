@@ -32,7 +32,10 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def listing_key(request: web.Request) -> str:
-    """Return the ListingKey in the request's path; raise ProblemFound if it is too long or not UTF-8."""
+    """Return the ListingKey in the request's path.
+
+    Raises ProblemFound: 413 if the ListingKey is too long, 400 if it is not UTF-8.
+    """
     return _validated(ListingPath, {"ListingKey": request.match_info["key"]}).ListingKey
 
 
@@ -80,8 +83,8 @@ async def search(request: web.Request) -> ResolveRequest:
 def _without_parameters(model: type[Model]) -> Model:
     """Return the instance of `model` for a query string without parameters: each field has its default.
 
-    Raises ProblemFound if the model requires a parameter. The instance is kept in memory for later requests, because
-    most requests have no parameters.
+    Most requests have no parameters; the instance is kept in memory for all of them. Raises ProblemFound if the model
+    requires a parameter.
     """
     return _validated(model, {})
 
@@ -96,9 +99,9 @@ def _validated(model: type[Model], values: Mapping[str, str]) -> Model:
 
 @cache
 def _validator(model: type[Model]) -> Callable[[Mapping[str, str]], Model]:
-    """Return a function that gets values by parameter name, and returns an instance of `model` made of them.
+    """Return a function that takes values by parameter name, and returns an instance of `model` made of them.
 
-    That function raises ValidationError for values that the model does not allow. `model_validate` does the same, but
+    The function raises ValidationError for values that the model does not allow. `model_validate` does the same, but
     takes twice the time.
     """
     validate: Callable[[Mapping[str, str]], Model] = TypeAdapter(model).validator.validate_python
@@ -108,8 +111,8 @@ def _validator(model: type[Model]) -> Callable[[Mapping[str, str]], Model]:
 def _refuse_parameter(error: ErrorDetails) -> NoReturn:
     """Raise ProblemFound for a request with a parameter of path or query in which a model found `error`.
 
-    The problem's text names the parameter, and its status is 400 (missing, not UTF-8, or any other error), 413 (too
-    long) or 422 (not one of the allowed words).
+    The problem's text names the parameter. Its status is 413 for a value that is too long, 422 for a value that is not
+    one of the allowed words, and 400 for any other error, such as a missing parameter.
     """
     name = ".".join(_NAMES.get(str(part), str(part)) for part in error["loc"])
     match error["type"]:
@@ -128,8 +131,8 @@ def _refuse_parameter(error: ErrorDetails) -> NoReturn:
 def _body_error(error: ErrorDetails) -> str:
     """Return a phrase for the problem's text about one `error` that the model found in the body of a request.
 
-    It names the field; for a field that the model does not have, it lists the fields that there are, because an unknown
-    name is text of the request.
+    The phrase names the field. For a field that the model does not have, it lists the model's fields instead, because
+    an unknown name is text of the request.
     """
     if error["type"] == "extra_forbidden":
         return f"there are no fields but {', '.join(ResolveRequest.model_fields)}"

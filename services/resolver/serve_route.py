@@ -50,10 +50,10 @@ class ServeRoute:
         return [web.get(_PATH, self.serve)]
 
     async def serve(self, request: web.Request) -> web.Response:
-        """Redirect to a photo's copy; if there is none, wait for its download first, up to `wait_seconds`.
+        """Redirect to a photo's copy; if the photo has none, wait for its download first, up to `wait_seconds`.
 
-        A photo that still has no copy gets a placeholder: 503 with Retry-After, or 404 if it is gone at the origin.
-        Raises ProblemFound (404) if no displayed listing shows the photo, or if there is no such variant.
+        A photo that still has no copy gets a placeholder: 503 with Retry-After, or 404 if the photo is gone at the
+        origin. Raises ProblemFound (404) if no displayed listing shows the photo, or if there is no such variant.
         """
         query = request_parsing.query(request, ServeQuery)
         variant = query.variant or "full"
@@ -72,11 +72,11 @@ class ServeRoute:
         return self._settled(request, state, variant)
 
     def _settled(self, request: web.Request, state: PhotoState, variant_name: str) -> web.Response:
-        """Return the answer about a photo that is not waited for (any more): a redirect to its copy, or a placeholder.
+        """Return the answer about a photo that is not waited for: a redirect to its copy, or a placeholder.
 
-        `state` is the photo's copy, or Absent for a photo that is gone at the origin, whose placeholder has the status
-        404; None if no displayed listing shows the photo. Raises ProblemFound (404) for None, or if there is no variant
-        `variant_name`.
+        `state` is the photo's copy, Absent if the photo is gone at the origin, or None if no displayed listing shows
+        the photo. The placeholder of a photo that is gone has the status 404. Raises ProblemFound (404) if `state` is
+        None, or if there is no variant `variant_name`.
         """
         if state is None:
             refuse(404, _UNKNOWN)

@@ -21,7 +21,7 @@ class WaitEstimates:
     """Estimates how many seconds viewed photos of a feed wait in the queue before their download.
 
     The estimate is made from the photos ahead in the queue and the throughput that the scheduler measured, both read
-    from MongoDB. It is kept in memory for a second per feed, for all clients.
+    from MongoDB. For each feed, one estimate is kept in memory for a second and used for all clients.
     """
 
     def __init__(self, queue: ReleaseQueue, throughputs: Throughputs, feeds: Mapping[str, Feed], clock: Clock) -> None:
@@ -33,10 +33,10 @@ class WaitEstimates:
         """By feed: when the estimate was begun (seconds of the event loop's clock), and its task."""
 
     async def seconds(self, feed: str) -> float | None:
-        """Return in how many seconds a photo of `feed` has its turn if it becomes due now with priority `viewed`.
+        """Return in how many seconds a photo of `feed` has its turn, if it becomes due now with priority `viewed`.
 
-        None if there is no estimate: the feed is not configured, its throughput was not measured, or the database does
-        not answer in half a second.
+        Returns None if there is no estimate: the feed is not configured, its throughput was not measured, or the
+        database does not answer in half a second.
         """
         if feed not in self._feeds:
             return None

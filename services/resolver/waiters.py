@@ -1,4 +1,4 @@
-"""Visitors who wait for a photo that is on its way. One task for each such photo reads its state for all of them."""
+"""Visitors who wait for a photo that is on its way. One task for each photo reads its state for all who wait for it."""
 
 import asyncio
 from contextlib import suppress
@@ -35,7 +35,7 @@ PhotoState = Copy | Absent | None
 class _AwaitedPhoto:
     """Holds, in memory, a photo without a copy, its last known state, and the visitors who wait for it.
 
-    `since` is when the first of them began to wait; `changed` is set when an event about the photo arrives.
+    `since` is when the first visitor began to wait; `changed` is set when an event about the photo arrives.
     """
 
     listing_id: ListingId
@@ -49,7 +49,7 @@ class _AwaitedPhoto:
 
 
 class Waiters:
-    """Lets requests of visitors wait in this process until the attempts of the photos that they want have ended."""
+    """Lets visitors' requests wait in this process until the attempts for the photos that they want have ended."""
 
     def __init__(self, cache: AnswerCache, demand: DemandQueue, clock: Clock, registry: CollectorRegistry) -> None:
         self._cache = cache
@@ -64,9 +64,9 @@ class Waiters:
     async def wait(self, shown: ShownPhoto, absent: Absent, seconds: float) -> PhotoState:
         """Raise a photo without a copy to priority `viewed`, and wait until its attempt has ended, at most `seconds`.
 
-        `absent` is why the photo has no copy, as read before. Returns the state of the photo when the attempt has
-        ended, or its last known state after `seconds`; None if no displayed listing shows the photo any more. Raises
-        Overloaded if visitors wait for 5,000 other photos already.
+        `absent` says why the photo had no copy when the caller read it. Returns the state of the photo when the attempt
+        has ended, or its last known state after `seconds`. Returns None if no displayed listing shows the photo any
+        more. Raises Overloaded if visitors already wait for 5,000 other photos.
         """
         photo = self._awaited.get(shown.photo.id) or self._begin(shown, absent)
         outcome: asyncio.Future[PhotoState] = asyncio.get_running_loop().create_future()
@@ -88,9 +88,9 @@ class Waiters:
             photo.changed.set()
 
     def _begin(self, shown: ShownPhoto, absent: Absent) -> _AwaitedPhoto:
-        """Start the task that watches a photo without a copy, and return the new record to which visitors are added.
+        """Start the task that watches a photo without a copy, and return the object to which visitors are added.
 
-        Called for the first visitor who waits for the photo; `absent` is why the photo has no copy, as read before.
+        Called for the first visitor who waits for the photo. `absent` says why the photo had no copy when it was read.
         Raises Overloaded if 5,000 photos are watched already.
         """
         if len(self._awaited) >= MAX_AWAITED_PHOTOS:
@@ -106,8 +106,8 @@ class Waiters:
         """Raise a photo to priority `viewed`, then read its state again and again until its attempt has ended.
 
         The state is read at each event about the photo, and every half second. At the end, all visitors who wait for
-        the photo get the last state that was read, and the photo is no longer watched. Ends early if all visitors have
-        left.
+        the photo get the last state that was read, and the photo is no longer watched. If all visitors leave before,
+        the task ends too.
         """
         try:
             await self._raise(photo)
@@ -134,7 +134,8 @@ class Waiters:
     async def _read(self, photo: _AwaitedPhoto) -> PhotoState:
         """Read a photo's state from MongoDB and return it; None if no displayed listing shows the photo any more.
 
-        If MongoDB is unavailable or late, or too many keys wait to be read, log that and return the last known state.
+        If MongoDB does not answer in time, or too many keys wait to be read, that is logged and the last known state is
+        returned.
         """
         self._cache.invalidate_photo(photo.image_id)
         try:
