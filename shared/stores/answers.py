@@ -13,8 +13,8 @@ class Answer:
     """What frontends get for one displayed listing, as stored: the JSON fragments of its photos.
 
     `feed` and `listing_key` name the listing. `rendered` has the fragments in the order of the photos, possibly only
-    the first ones. `missing` has all photos of the listing that want an attempt and whose newest version is not
-    downloaded: their places among the photos, counted from 0, by image id.
+    the first ones. `missing` has, by image id, the places of all photos of the listing that want an attempt and whose
+    newest version is not downloaded; the listing's first photo has the place 0.
     """
 
     feed: str
@@ -57,8 +57,9 @@ class ShownPhoto:
 class PhotoAnswer(NamedTuple):
     """What frontends get for one photo of a displayed listing: its JSON fragment, as stored.
 
-    `feed` and `listing_key` name the listing. `url_keys` are the keys of the URLs under which the photo was announced.
-    `is_missing` is True if the photo wants an attempt, because its newest version is not downloaded.
+    `feed` and `listing_key` name the listing. `url_keys` are the keys, made by `image.url_key`, of the URLs under which
+    the photo was announced. `json` is the fragment. `is_missing` is True if the photo wants an attempt, because its
+    newest version is not downloaded.
     """
 
     feed: str
@@ -90,21 +91,21 @@ class PhotoAnswer(NamedTuple):
 class Answers(Protocol):
     """Reads from the store what frontends get: displayed listings and their photos, of all feeds.
 
-    Each method takes one round trip to the store, and raises StoreUnavailable.
+    Each method takes one round trip to the store, and raises StoreUnavailable if the database does not answer.
     """
 
     async def showing(self, image_ids: Collection[str], url_keys: Collection[str]) -> Sequence[ShownPhoto]:
-        """Return the photos of displayed listings that have an id in `image_ids` or a URL key in `url_keys`.
+        """Return the photos of displayed listings whose id is in `image_ids`, or that have a URL key in `url_keys`.
 
         The photos are in no particular order. A photo that is not found is absent. A photo may be returned twice if
-        both its id and a URL key of it are given. Raises StoreUnavailable.
+        both its id and one of its URL keys are given. Raises StoreUnavailable.
         """
 
     async def photo_answers(self, url_keys: Collection[str], *, every: bool) -> Sequence[PhotoAnswer]:
         """Return the answers of the photos of displayed listings that have a URL key in `url_keys`.
 
-        With `every`, all these photos of each listing are returned. Without, which is faster, at least the first of
-        these photos of each listing is returned, and the others may be absent. Raises StoreUnavailable.
+        If `every` is True, all these photos of each listing are returned. If it is False, which is faster, at least the
+        first of these photos of each listing is returned, and the others may be absent. Raises StoreUnavailable.
         """
 
     async def answers(self, listing_keys: Collection[str], photos: int | None) -> Sequence[Answer]:

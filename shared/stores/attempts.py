@@ -44,16 +44,20 @@ class Attempts(Protocol):
     """
 
     async def add(self, attempts: Sequence[Attempt]) -> None:
-        """Append attempts to the stored history. Raises StoreUnavailable."""
+        """Store attempts in addition to the stored ones. Raises StoreUnavailable."""
 
     async def of_images(self, image_ids: Sequence[str], limit: int) -> Sequence[Attempt]:
-        """Return up to `limit` attempts of all these images together, the newest first. Raises StoreUnavailable."""
+        """Return the last attempts to get any of the photos with these ids, the newest first.
+
+        At most `limit` attempts are returned, not `limit` for each photo. Raises StoreUnavailable.
+        """
 
     async def latest(self, limit: int) -> Sequence[Attempt]:
-        """Return up to `limit` attempts of any image of any feed, the newest first. Raises StoreUnavailable."""
+        """Return the last `limit` attempts of all photos of all feeds, the newest first. Raises StoreUnavailable."""
 
     async def by_minute(self, since: datetime, until: datetime) -> Sequence[AttemptCount]:
         """Count the attempts of all feeds that ended from `since` to before `until`, by minute and result.
 
-        The counts are in no particular order. A minute and result without attempts is absent. Raises StoreUnavailable.
+        The counts are in no particular order. A minute without attempts of a result has no count of that result. Raises
+        StoreUnavailable.
         """

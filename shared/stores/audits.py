@@ -1,4 +1,4 @@
-"""The progress and the findings of each audit. Each audit has one document; the newest audit may be unfinished."""
+"""The progress and the results of each audit. Each audit has one document; the newest audit may be unfinished."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """The progress and the findings of one audit, finished or not.
+    """The progress and the results of one audit, finished or not.
 
-    `finished_at` is None while the audit is under way. `feed`, `bucket` and `after` say where it continues. `listings`
-    and `objects` count what was compared so far; `drift` has the number of objects of each kind of drift, by the kind's
-    name.
+    `finished_at` is None while the audit is under way. `feed`, `bucket` and `after` say where its next step begins.
+    `listings` and `objects` count what was compared so far. `drift` has the number of objects of each kind of drift, by
+    the kind's name.
     """
 
     started_at: datetime
@@ -33,16 +33,19 @@ class Audit:
 
 
 class Audits(Protocol):
-    """Stores the progress and the findings of each audit.
+    """Stores the progress and the results of each audit.
 
     Each method raises StoreUnavailable if the database does not answer.
     """
 
     async def newest(self, limit: int) -> Sequence[Audit]:
-        """Return up to `limit` audits, the one that began last first; it may be unfinished. Raises StoreUnavailable."""
+        """Return the last `limit` audits, sorted by when they began, the newest first. Raises StoreUnavailable.
+
+        The newest audit may be unfinished.
+        """
 
     async def save(self, audit: Audit) -> None:
-        """Store an audit in place of the stored one with the same `started_at`, if there is one.
+        """Store an audit. If an audit with the same `started_at` is stored, it is replaced.
 
         Raises StoreUnavailable.
         """

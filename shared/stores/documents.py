@@ -75,7 +75,7 @@ def to_document(listing: Listing, revision: int, renderer: Renderer) -> Document
 
 
 def unannounced_document(mark: Unannounced) -> Document:
-    """Return a mark as an element of the list `unannounced` in a listing's MongoDB document."""
+    """Return a mark as it is stored in a listing's MongoDB document: an element of the list `unannounced`."""
     return {"id": mark.image_id, "at": mark.at, "changed": mark.changed}
 
 
@@ -92,7 +92,7 @@ RECORDED_STATE_FIELDS = (
 
 
 def read_recorded_state(document: Mapping[str, Any]) -> RecordedState:
-    """Return the version that is recorded of a listing, and whether the listing is displayed or why it is hidden.
+    """Return a listing's recorded version, and whether the listing is displayed, or else why it is hidden.
 
     `document` is the listing's MongoDB document; it needs to have only the fields in RECORDED_STATE_FIELDS.
     """
@@ -133,10 +133,11 @@ def from_document(document: Mapping[str, Any]) -> Listing:
 
 
 def _missing_orders(listing: Listing) -> Document:
-    """Return, by image id, the places among the listing's photos, from 0, of those that lack their newest version.
+    """Return the places of those photos of a listing that lack their newest version, by image id.
 
-    These are the photos that want an attempt and whose newest version is not downloaded; a visitor's view or search
-    raises their priority. The document stores the places as a field. Empty if there are none.
+    A photo lacks its newest version if the photo wants an attempt and the version is not downloaded. The listing's
+    first photo has the place 0. The result is stored as a field of the document: when a visitor views or searches the
+    listing, the priority of these photos is raised. The result is empty if no photo lacks its newest version.
     """
     return {
         photo.id: order
@@ -146,9 +147,9 @@ def _missing_orders(listing: Listing) -> Document:
 
 
 def _rendered(listing: Listing, renderer: Renderer) -> list[Document]:
-    """Return the JSON fragments of a listing's photos, in order, each with its photo's id and URL keys.
+    """Return the JSON fragments of a listing's photos, in the photos' order, each with its photo's id and URL keys.
 
-    A query can find a single fragment by the id or a URL key. The list is empty if the listing is not displayed.
+    By the id or a URL key, a query can find a single fragment. The list is empty if the listing is not displayed.
     """
     return [
         {"id": photo.id, "url_keys": photo.url_keys, "has_copy": photo.copy is not None, "json": fragment}

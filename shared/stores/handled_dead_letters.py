@@ -10,7 +10,8 @@ from typing import Protocol
 class RecordPlace:
     """The place of a record on the topic `dead-letter`: its partition, its offset, and its timestamp `at`.
 
-    If the topic was deleted and created again, two records have the same offset; the timestamp tells them apart.
+    After the topic was deleted and created again, a new record can have the offset of an old one. The timestamp tells
+    the two apart.
     """
 
     partition: int
@@ -27,7 +28,7 @@ class HandledDeadLetters(Protocol):
     async def add(self, places: Sequence[RecordPlace], how: str) -> None:
         """Store that the dead letters at these places were handled; `how` is `requeued` or `dropped`.
 
-        A dead letter that is stored already stays as it is. Raises StoreUnavailable.
+        If a place is stored already, what is stored of it does not change. Raises StoreUnavailable.
         """
 
     async def since(self, oldest: datetime) -> Collection[RecordPlace]:

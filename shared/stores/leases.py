@@ -10,14 +10,15 @@ class Leases(Protocol):
 
     Each method raises StoreUnavailable if the database does not answer.
 
-    `holder` is the name of a process, as `worker_name` returns it.
+    A `holder` is the name of a process, as `worker_name` returns it.
     """
 
     async def hold(self, name: str, holder: str, now: datetime, until: datetime) -> bool:
         """Take or extend the lease `name` for the process `holder`, until the time `until`; return True on success.
 
-        A lease never ends earlier than it did before: the holder's clock may have been set back. If another holder's
-        lease has not ended at `now`, change nothing and return False. Raises StoreUnavailable.
+        If the holder's lease already ends later than `until`, its end does not change: the holder's clock may have been
+        set back. If another holder's lease has not ended at `now`, change nothing and return False. Raises
+        StoreUnavailable.
         """
 
     async def release(self, name: str, holder: str) -> None:

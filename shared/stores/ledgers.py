@@ -69,12 +69,12 @@ async def update(
     rule: Callable[[StoredLedger], tuple[Document | None, T]],
     chance: Callable[[], float] = random.random,
 ) -> T:
-    """Read the ledger of `feed`, apply `rule` to it, write the document that `rule` returns, and return its result.
+    """Change the ledger of `feed` as `rule` decides, and return the result that `rule` returns.
 
     `rule` gets the ledger as it was read, and returns a pair: the document to write, or None to write nothing, and the
-    result. If another worker has written meanwhile, `rule` is called again with a new reading, after a random pause:
-    `chance` returns the share, from 0 to 1, of the longest pause. Raises StoreUnavailable, and Contention if the write
-    is refused MAX_ATTEMPTS times.
+    result. If another worker has written the ledger since it was read, it is read again after a random pause, and
+    `rule` is called again. `chance` returns the length of the pause as a share, from 0 to 1, of the longest pause.
+    Raises StoreUnavailable if the database does not answer, and Contention if the write is refused MAX_ATTEMPTS times.
     """
     for attempt in range(MAX_ATTEMPTS):
         stored = await ledgers.get(feed)

@@ -40,7 +40,7 @@ class ListingReports(Protocol):
         """Return the names of all feeds of which a listing is recorded, sorted. Raises StoreUnavailable."""
 
     async def quarantined_count(self, feed: str) -> int:
-        """Return how many recorded listings of a feed are quarantined, since they cannot be read or written.
+        """Return how many recorded listings of a feed are quarantined: their documents cannot be read or written.
 
         Raises StoreUnavailable.
         """
@@ -52,13 +52,15 @@ class ListingReports(Protocol):
         """
 
     async def queue(self, feed: str, now: datetime, limit: int, *, by_age: bool) -> Sequence[ListingSummary]:
-        """Return up to `limit` listings of a feed that have photos due at `now`, in the order of `ReleaseQueue.due`.
+        """Return up to `limit` listings of a feed that have photos due at `now`, the most urgent first.
 
-        With `by_age`, the longest due come first instead, whatever their priority. Raises StoreUnavailable.
+        A listing is as urgent as its most urgent due photo; of listings with the same priority, the one that is due
+        longest comes first. If `by_age` is True, the priority does not count: the longest due listing comes first of
+        all. Raises StoreUnavailable.
         """
 
     async def upcoming(self, feed: str, now: datetime, limit: int) -> Sequence[ListingSummary]:
-        """Return up to `limit` listings of a feed whose first due photo is due after `now`, the soonest first.
+        """Return up to `limit` listings of a feed that have photos due after `now` and none before, the soonest first.
 
         A photo in flight is due when its lease ends. Raises StoreUnavailable.
         """

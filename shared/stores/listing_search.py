@@ -34,5 +34,5 @@ class ListingSearch(Protocol):
     async def search(self, wanted: ListingFilter, after: str, limit: int) -> Sequence[ListingSummary]:
         """Return summaries of up to `limit` recorded listings that match `wanted`, sorted by ListingKey.
 
-        The first is the one that follows the ListingKey `after`; "" stands for the start. Raises StoreUnavailable.
+        Only listings whose ListingKey sorts after `after` are returned; "" excludes none. Raises StoreUnavailable.
         """

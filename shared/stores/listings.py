@@ -35,41 +35,46 @@ class ListingRecords(Protocol):
         """Write listings, each with its revision raised by one; return the ids of those whose write was refused.
 
         A write is refused if the recorded revision differs from the listing's own: another writer has written the
-        listing since it was read. The other listings are written all the same. A listing that is not recorded yet is
-        inserted. Raises StoreUnavailable; some listings may be written all the same. Raises ListingsUnwritable if the
-        store can never take some of them: these are quarantined, and the others are written.
+        listing since it was read. A refused write does not keep the other listings from being written. A listing that
+        is not recorded yet is inserted.
+
+        Raises StoreUnavailable if the database does not answer; some listings may be written nevertheless. Raises
+        ListingsUnwritable if some listings are too large for the store: these are quarantined, and the others are
+        written.
         """
 
     async def recorded_states(self, ids: Collection[ListingId]) -> Mapping[ListingId, RecordedState]:
         """Return for each recorded listing among `ids` its version and whether it is displayed, by id.
 
-        This takes one round trip and reads no photos. Listings that are not recorded are absent. Raises
+        The method takes one round trip and reads no photos. Listings that are not recorded are absent. Raises
         StoreUnavailable.
         """
 
     async def page(self, feed: str, after: str, limit: int) -> Sequence[Listing]:
         """Return up to `limit` recorded listings of a feed, displayed or hidden, sorted by ListingKey.
 
-        The first is the one that follows the ListingKey `after`; "" stands for the start. Raises StoreUnavailable.
+        Only listings whose ListingKey sorts after `after` are returned; "" excludes none. Raises StoreUnavailable.
         """
 
     async def displayed_keys(self, feed: str, after: str, limit: int) -> Sequence[str]:
         """Return the ListingKeys, sorted, of up to `limit` displayed listings of a feed.
 
-        The first is the one that follows the ListingKey `after`; "" stands for the start. Raises StoreUnavailable.
+        Only ListingKeys that sort after `after` are returned; "" excludes none. Raises StoreUnavailable.
         """
 
     async def unannounced(self, before: datetime, limit: int) -> Sequence[Listing]:
-        """Return up to `limit` listings, of any feed, that have marks of `Listing.unannounced` from before `before`.
+        """Return up to `limit` listings of any feed that have a mark in `unannounced` from before the time `before`.
 
-        Raises StoreUnavailable.
+        A mark says that `image-downloaded` is still to be published for a photo. Raises StoreUnavailable.
         """
 
     async def clear_unannounced(self, announced: Iterable[tuple[ListingId, Unannounced]]) -> None:
-        """Take these marks off their listings, each given with its listing's id, in one round trip.
+        """Remove marks from the `unannounced` of their listings, in one round trip, since their events are published.
 
-        A mark that a listing no longer has is ignored. The listings' revisions stay, so a write of a listing that was
-        read before may bring a mark back. Raises StoreUnavailable; some of the marks may be cleared all the same.
+        `announced` has pairs of a listing's id and a mark of the listing. A mark that the listing no longer has is
+        ignored. The revisions of the listings do not change: so if a listing was read before this call and is written
+        after it, the write brings its mark back. Raises StoreUnavailable; some of the marks may be removed
+        nevertheless.
         """
 
     async def claimed_by(self, worker: str, limit: int) -> Sequence[Listing]:

@@ -39,8 +39,8 @@ _IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 class MinioObjects:
     """Reads and writes objects in an S3 server, through minio-py in threads; implements Objects.
 
-    The settings name the server, its keys and the two buckets. `imagectl` also creates and checks the buckets with this
-    class. Call `close` at the end.
+    `settings` name the server, its access keys and the two buckets. `imagectl` also creates and checks the buckets with
+    this class. Call `close` at the end.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -136,10 +136,10 @@ class MinioObjects:
                 raise StoreUnavailable(f"object storage: bucket {name} is missing; create it with: imagectl init")
 
     async def faults(self) -> Collection[str]:
-        """Return a sentence for operators about each fault of the two buckets; empty if there is no fault.
+        """Return sentences for operators, one about each fault of the two buckets; empty if there is no fault.
 
-        A bucket may be missing, the public one not readable by everyone, or the private one readable by everyone.
-        Raises StoreUnavailable.
+        The faults are: a bucket is missing, the public one is not readable by everyone, the private one is readable by
+        everyone. Raises StoreUnavailable.
         """
         return await self._run(lambda: [fault for bucket in Bucket for fault in self._bucket_faults(bucket)])
 
@@ -187,20 +187,20 @@ class MinioObjects:
         self._client.set_bucket_policy(public, json.dumps(_public_read(public)))
 
     async def _run(self, call: Callable[[], Result]) -> Result:
-        """Call `call`, which may block, in a thread of this object, and return its result. Raises StoreUnavailable."""
+        """Run `call`, which may block, in a thread of this object, and return its result. Raises StoreUnavailable."""
         with _translated():
             return await asyncio.get_running_loop().run_in_executor(self._executor, call)
 
     def close(self) -> None:
-        """End the threads of this object without waiting for their calls. No method may be called afterwards.
+        """End the threads of this object without waiting for the calls in them. No method may be called afterwards.
 
-        A server that hangs would otherwise keep the process alive.
+        If it waited, a server that hangs would keep the process alive.
         """
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 
 def _write_chunks(into: Path, response: urllib3.BaseHTTPResponse) -> bool:
-    """Write the body of a response into the file `into`, chunk by chunk to save memory; return True."""
+    """Write the body of a response into the file `into`, chunk by chunk to save memory; return True, for `save`."""
     with into.open("wb") as file:
         for chunk in response.stream(_CHUNK_BYTES):
             file.write(chunk)
@@ -208,7 +208,7 @@ def _write_chunks(into: Path, response: urllib3.BaseHTTPResponse) -> bool:
 
 
 def _public_read(bucket: str) -> dict[str, object]:
-    """Return the S3 bucket policy that lets everyone get the objects of a bucket, but not list them."""
+    """Return the S3 bucket policy that lets everyone get the objects of the bucket `bucket`, but not list them."""
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -223,7 +223,7 @@ def _public_read(bucket: str) -> dict[str, object]:
 
 
 def _is_readable(policy: Mapping[str, Any]) -> bool:
-    """Return True if a bucket policy of S3 lets everyone get objects; False if it does not, or is empty."""
+    """Return True if an S3 bucket policy lets everyone get objects; False if not, or if the policy is empty."""
     return any(
         statement.get("Effect") == "Allow"
         and "*" in _texts(statement.get("Principal"))
@@ -233,7 +233,10 @@ def _is_readable(policy: Mapping[str, Any]) -> bool:
 
 
 def _texts(value: Any) -> list[str]:
-    """Return all strings of a value in a bucket policy: a string, a list of strings, or an object of such values."""
+    """Return all strings in a value of a bucket policy, such as the value of `Action` or `Principal`.
+
+    The value is a string, a list of strings, or an object of such values. The result is empty if it is None.
+    """
     if isinstance(value, Mapping):
         return [text for inner in value.values() for text in _texts(inner)]
     return [value] if isinstance(value, str) else list(value or ())
@@ -241,7 +244,7 @@ def _texts(value: Any) -> list[str]:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Turn exceptions of minio-py and of the connection inside the context into StoreUnavailable."""
+    """Turn exceptions of minio-py, and of the connection to the S3 server, inside the context into StoreUnavailable."""
     try:
         yield
     except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:

@@ -1,4 +1,4 @@
-"""The pictures that origins send in place of photos that they do not have. An operator marks them by their hashes."""
+"""The no-photo pictures, which origins send in place of photos that they do not have. Operators mark them by hash."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class NoPhoto:
-    """A no-photo picture of a feed: the SHA-256 of its file in hex, and when an operator marked it."""
+    """A marked no-photo picture of a feed: the SHA-256 of its file in hex, and when an operator marked it."""
 
     feed: str
     sha256: str
@@ -16,19 +16,19 @@ class NoPhoto:
 
 
 class NoPhotos(Protocol):
-    """Stores which pictures are marked as no photo.
+    """Stores which pictures operators have marked as no-photo pictures.
 
     Each method raises StoreUnavailable if the database does not answer.
     """
 
     async def mark(self, no_photo: NoPhoto) -> None:
-        """Store that the picture is no photo. A picture that is marked already stays as it is."""
+        """Store a mark. If the picture is marked already, the time of the earlier mark stays."""
 
     async def unmark(self, feed: str, sha256: str) -> bool:
-        """Forget the mark of a feed's picture; return True if it was marked."""
+        """Remove the mark of the feed's picture with this SHA-256, in hex; return True if it was marked."""
 
     async def all(self) -> Sequence[NoPhoto]:
-        """Return all marked pictures, sorted by feed and by the time of the mark."""
+        """Return the marks of all feeds, sorted by feed and then by the time of the mark."""
 
     async def hashes(self, feed: str) -> Collection[str]:
-        """Return the SHA-256 of each marked picture of the feed, in hex."""
+        """Return the SHA-256, in hex, of each marked picture of the feed; empty if none is marked."""

@@ -51,14 +51,14 @@ class Objects(Protocol):
     async def page(self, bucket: Bucket, prefix: str, after: str, limit: int) -> Sequence[StoredObject]:
         """Return up to `limit` objects of a bucket whose keys begin with `prefix`, in the server's order.
 
-        The order is the same for all pages. The first object is the one that follows `after`, the last key of the
-        previous page; "" stands for the start. Raises StoreUnavailable.
+        The order is the same for all pages. The first object is the one that follows the key `after`, which is the last
+        key of the previous page, or "" for the first page. Raises StoreUnavailable.
         """
 
     async def delete(self, bucket: Bucket, keys: Collection[str]) -> Collection[str]:
         """Delete the objects with these keys from a bucket; return the keys that the server refused to delete.
 
-        Keys without an object are ignored. Raises StoreUnavailable; some objects may be deleted all the same.
+        Keys without an object are ignored. Raises StoreUnavailable; some objects may be deleted nevertheless.
         """
 
     async def ping(self) -> None:

@@ -1,4 +1,4 @@
-"""The keys of records that an MLS has announced by a push, until the scheduler has read these records."""
+"""The keys of records that an MLS has announced by a push. They are stored until the scheduler has read the records."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Resource(StrEnum):
-    """The resources of the MLS's API whose pushed keys are recorded; events of other resources are ignored."""
+    """A resource of the MLS's API whose pushed keys are stored. Pushes of other resources are ignored."""
 
     PROPERTY = "Property"
     MEDIA = "Media"
@@ -16,23 +16,26 @@ class Resource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PushedKey:
-    """The key of one record that changed at the MLS of a feed: a ListingKey, or the MediaKey of a photo."""
+    """The key of one record that changed at a feed's MLS: a ListingKey, or in the resource Media a MediaKey."""
 
     resource: Resource
     key: str
 
 
 class PushedKeys(Protocol):
-    """Stores the pushed keys of feeds, each once, until their records are read.
+    """Stores the pushed keys of feeds, each key once, until their records are read.
 
     Each method raises StoreUnavailable if the database does not answer.
     """
 
     async def put(self, feed: str, keys: Collection[PushedKey], now: datetime) -> None:
-        """Store keys of `feed` as pushed at the time `now`; a key that is stored already gets the new time."""
+        """Store keys of `feed` as pushed at the time `now`. If a key is stored already, `now` replaces its time."""
 
     async def oldest(self, feed: str, limit: int) -> Sequence[tuple[PushedKey, datetime]]:
-        """Return up to `limit` stored keys of `feed` with the times of their pushes, the oldest push first."""
+        """Return up to `limit` stored keys of `feed`, each with the time of its last push, the oldest push first."""
 
     async def remove(self, feed: str, keys: Collection[tuple[PushedKey, datetime]]) -> None:
-        """Remove keys of `feed`, each only if it was not pushed again after the time that stands beside it."""
+        """Remove keys of `feed` whose records were read. `keys` has pairs of a key and the time of its push.
+
+        A key that was pushed again after that time is not removed.
+        """

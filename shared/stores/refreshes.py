@@ -4,10 +4,14 @@ from typing import Protocol
 
 
 class Refreshes(Protocol):
-    """Counts the photos of feeds that clients of the ingest had refreshed, hour by hour of the store's clock."""
+    """Counts how many photos of each feed were refreshed for clients of the service `ingest`, in each hour.
+
+    The hours are those of the store's clock.
+    """
 
     async def take(self, feed: str, photos: int, allowed: int) -> bool:
-        """Count `photos` more photos of `feed` in the current hour, unless that would make more than `allowed`.
+        """Count `photos` more photos of `feed` in the current hour, if at most `allowed` are counted then.
 
-        Return True if they were counted; False, and nothing is changed, if they are too many. Raises StoreUnavailable.
+        Return True if they were counted. If they are too many, change nothing and return False. Raises
+        StoreUnavailable.
         """

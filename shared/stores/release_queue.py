@@ -23,9 +23,9 @@ class ReleaseQueue(ListingRecords, Protocol):
         """
 
     async def oldest_due(self, feed: str, now: datetime, limit: int) -> Sequence[Listing]:
-        """Return up to `limit` listings of a feed that have photos due at `now`, the longest due first.
+        """Return up to `limit` listings of a feed that have photos due at `now`, the one that is due longest first.
 
-        Their priority does not matter. Raises StoreUnavailable.
+        The photos' priority does not matter. Raises StoreUnavailable.
         """
 
     async def in_flight(self, feed: str, now: datetime) -> int:
@@ -36,11 +36,11 @@ class ReleaseQueue(ListingRecords, Protocol):
         """
 
     async def ahead_of(self, feed: str, priority: Priority, due_at: datetime, now: datetime) -> int:
-        """Return how many photos of a feed are to be released before a photo with the given priority and due time.
+        """Estimate how many photos of a feed are to be released before a photo with a given priority and due time.
 
-        `due_at` is that photo's due time. Counted are the photos with a more urgent priority that are due at the later
-        of `due_at` and `now`, and the photos with the same priority that are due before `due_at`. The result is an
-        estimate: all photos of a listing with one priority count as due when the first of them is. Raises
+        `priority` and `due_at` are those of the photo. The result counts photos with a more urgent priority that are
+        due at `now` or at `due_at`, whichever is later, and photos with the same priority that are due before `due_at`.
+        It is an estimate: all photos of a listing with one priority count as due when the first of them is. Raises
         StoreUnavailable.
         """
 

@@ -1,4 +1,4 @@
-"""The holds: removals of a feed that wait until an operator decides, because a burst of listings turned hidden."""
+"""The holds: removals of a feed wait until an operator decides, because of a burst of hidden listings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +20,9 @@ class Decision(StrEnum):
 class RemovalHold:
     """A hold on the removals of one feed for one reason: they wait until an operator has decided about a burst.
 
-    The hold is in force while `decision` is None. `at` is when it began. `hidden` is how many listings turned hidden
-    after `since`, `displayed` how many of the feed were still displayed when the hold began.
+    `reason` is why the burst's listings are hidden. The hold is in force while `decision` is None. `at` is when it
+    began. `hidden` is how many listings became hidden after `since`. `displayed` is how many listings of the feed were
+    still displayed when the hold began.
     """
 
     feed: str
@@ -40,13 +41,13 @@ class RemovalHold:
     decided_at: datetime | None = None
 
     def __str__(self) -> str:
-        """Return one line for operators: the feed whose removals are held, and the burst that is the cause."""
+        """Return one line for operators: the feed whose removals wait, and the burst that is the cause."""
         return f"removals of {self.feed} are frozen: {self.burst_text()}"
 
     def burst_text(self) -> str:
         """Return the burst in words, for operators, without the name of the feed.
 
-        The text says how many of how many listings turned hidden, or are missing at the MLS, and since when.
+        The text says how many of how many listings became hidden, or are missing at the MLS, and since when.
         """
         count = f"{self.hidden:,} of {self.hidden + self.displayed:,} listings"
         if self.by_sweep:
@@ -57,25 +58,26 @@ class RemovalHold:
 
 
 class RemovalHolds(Protocol):
-    """Stores the last hold of each feed and reason.
+    """Stores the newest hold of each feed and each reason of a removal.
 
     Each method raises StoreUnavailable if the database does not answer.
     """
 
     async def all(self) -> Sequence[RemovalHold]:
-        """Return the last hold of each feed and reason, decided or not, sorted by feed and reason.
+        """Return the newest hold of each feed and reason of a removal, decided or not, sorted by feed and reason.
 
         A hold without a decision is in force. Raises StoreUnavailable.
         """
 
     async def begin(self, hold: RemovalHold) -> bool:
-        """Store a new hold in place of the last one of the same feed and reason; return True if it was stored.
+        """Store a new hold, unless a hold of the same feed and reason is in force; return True if it was stored.
 
-        If the last one is still in force, change nothing and return False. Raises StoreUnavailable.
+        The new hold replaces the one before. If that is in force, change nothing and return False. Raises
+        StoreUnavailable.
         """
 
     async def decide(self, feed: str, decision: Decision, now: datetime) -> int:
         """Store an operator's decision, made at `now`, in all holds of a feed that are in force.
 
-        Return how many holds these were; 0 if none is in force. Raises StoreUnavailable.
+        Return the number of these holds; 0 if none is in force. Raises StoreUnavailable.
         """

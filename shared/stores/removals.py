@@ -10,8 +10,8 @@ from typing import Protocol
 class Removal:
     """The evidence that one image, or a superseded copy of it, was removed.
 
-    `reason` says why, `hidden_at` since when the image was not shown, `removed_at` when its `objects` objects were
-    deleted. `remained` has the keys of objects that storage refused to delete.
+    `reason` says why it was removed, and `hidden_at` since when the image was not shown. `removed_at` is when its
+    objects were deleted, and `objects` their number. `remained` has the keys of objects that storage refused to delete.
     """
 
     id: str
@@ -38,7 +38,7 @@ class Removal:
 def removal_facts(removal: Removal) -> dict[str, object]:
     """Return the evidence of one removal as a dict, by the names under which its fields are stored.
 
-    `imagectl compliance --json` prints the same names. Times stay datetime objects.
+    `imagectl compliance --json` prints the same names. The times in the dict are datetime objects.
     """
     return {
         "id": removal.id,
@@ -61,19 +61,19 @@ RemovalCursor = tuple[datetime, str]
 
 
 class Removals(Protocol):
-    """Stores the evidence of removals of all feeds, for good.
+    """Stores the evidence of removals of all feeds; it is never deleted.
 
     Each method raises StoreUnavailable if the database does not answer.
     """
 
     async def add(self, removals: Sequence[Removal]) -> None:
-        """Store the evidence of removals. Evidence whose id is stored already is left as it is.
+        """Store the evidence of removals. If evidence with the same id is stored already, it stays as it is.
 
         Raises StoreUnavailable.
         """
 
     async def of_listing(self, feed: str, listing_key: str) -> Sequence[Removal]:
-        """Return the evidence of all removals of one listing, the oldest first; none if there is none.
+        """Return the evidence of all removals of one listing, the oldest first; empty if nothing was removed.
 
         Raises StoreUnavailable.
         """
@@ -89,6 +89,7 @@ class Removals(Protocol):
     ) -> Sequence[Removal]:
         """Return the evidence of up to `limit` removals from `begin` to before `end`, the newest first.
 
-        `after` is the cursor of a removal: the first result is the one that follows it in this order, or the newest if
-        `after` is None. If `feed` is None, the removals of all feeds are included. Raises StoreUnavailable.
+        `after` is the cursor of a removal: only removals that follow it, which are older, are returned. If `after` is
+        None, the newest removal is the first. If `feed` is None, the removals of all feeds are included. Raises
+        StoreUnavailable.
         """

@@ -13,7 +13,7 @@ from shared.domain.priority import Priority
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListingFilter:
-    """Conditions that recorded listings of one feed must meet, all together.
+    """Conditions on the recorded listings of the feed `feed`; a listing must meet all of them.
 
     `prefix` is the beginning of the ListingKey. At least one photo must have the status `status`; the last attempt of
     at least one photo must have failed for `reason`. A condition that is None or empty is not applied.
@@ -34,9 +34,10 @@ class ListingFilter:
 class ListingSummary:
     """The fields of one recorded listing that a table for operators shows.
 
-    `hidden` is why the listing is hidden, None if it is displayed. `counts` has the number of photos by status,
-    `reasons` why last attempts failed. `wanting` is the number of photos that want an attempt, `in_flight` of those in
-    flight. `due_at` is when the first photo is due, None if no photo wants an attempt.
+    `hidden` is why the listing is hidden, None if it is displayed. `counts` has the number of photos by status.
+    `reasons` has the reasons for which last attempts of photos failed. `wanting` is the number of photos that want an
+    attempt, `in_flight` the number of photos in flight. `due_at` is when the first photo is due, None if no photo wants
+    an attempt.
     """
 
     feed: str
@@ -90,9 +91,9 @@ def from_document(document: Mapping[str, Any]) -> ListingSummary:
 
 
 def matches(document: Mapping[str, Any], wanted: ListingFilter) -> bool:
-    """Return True if the listing of a MongoDB document meets all conditions of the filter `wanted`.
+    """Return True if a listing's MongoDB document meets all conditions of the filter `wanted`.
 
-    MemoryListings uses it; in MongoDB, a query does the same.
+    MemoryListings calls this function; in MongoDB, a query does the same.
     """
     photos = document["photos"]
     return (

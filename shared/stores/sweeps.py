@@ -1,7 +1,7 @@
 """The progress of each feed's freshness sweeps: one document for each feed.
 
-The scheduler writes the progress, on condition that no other scheduler has written since it read. An operator only
-stores a request, which the scheduler's writes leave as it is.
+The scheduler writes the progress. Its write is refused if another scheduler has written since the progress was read. An
+operator only stores a request, which the scheduler's writes do not change.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from typing import Protocol
 class SweepRequest:
     """An operator's request, made at the time `at`, to sweep a feed at once rather than at the next scheduled time.
 
-    With `dry_run`, the sweep only counts what it would do. Requests of a feed differ by `at`.
+    With `dry_run`, the sweep only counts what it would do. The time `at` identifies the request.
     """
 
     at: datetime
@@ -24,11 +24,12 @@ class SweepRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepCounts:
-    """What one freshness sweep of a feed has done so far.
+    """What one freshness sweep of a feed has done so far, as numbers.
 
-    `compared`: listings of the MLS that were compared. `asked_for`: listings asked for by key, because they are changed
-    or missing; `missing` of these are displayed but not listed by the MLS, `remaining` are still to be asked for.
-    `published`: events; `gone` of these say that the MLS no longer has a listing.
+    `compared` is how many listings of the MLS were compared with the records. `asked_for` is how many listings the
+    sweep asks the MLS for by key, because they are changed or missing there. Of these, `missing` are displayed but not
+    listed by the MLS, and `remaining` are still to be asked for. `published` is how many events were published. Of
+    these, `gone` say that the MLS no longer has a listing.
     """
 
     compared: int = 0
@@ -65,8 +66,8 @@ class SweepState:
     """The progress of one feed's freshness sweeps, as stored.
 
     `revision` counts the scheduler's writes; 0 means that it has never written. `request` is the operator's newest
-    request, `counts` belong to the sweep under way or else to the last one, and `error` says why the MLS could not be
-    read.
+    request, None if there was none. `counts` belong to the sweep under way, or to the last sweep if none is under way.
+    `error` says why the last attempt to read the MLS failed, "" if it did not fail.
     """
 
     feed: str
@@ -96,7 +97,7 @@ class SweepState:
 
     @property
     def open_request(self) -> SweepRequest | None:
-        """The operator's newest request for a sweep of the feed; None if there is none or a sweep has answered it."""
+        """The operator's newest request for a sweep of the feed; None if there is none, or if it was answered."""
         return self.request if self.request and self.request.at != self.answered_request_at else None
 
 
@@ -115,8 +116,9 @@ class Sweeps(Protocol):
     async def write(self, state: SweepState) -> bool:
         """Write the progress of a feed's sweeps, with its revision raised by one; return True if it was written.
 
-        The operator's stored request is left as it is; `state.request` is ignored. If the stored revision differs from
-        `state.revision`, another scheduler has written: change nothing and return False. Raises StoreUnavailable.
+        The stored request of the operator does not change; `state.request` is ignored. If the stored revision differs
+        from `state.revision`, because another scheduler has written, change nothing and return False. Raises
+        StoreUnavailable.
         """
 
     async def request(self, feed: str, request: SweepRequest) -> None:

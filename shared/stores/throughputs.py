@@ -1,4 +1,4 @@
-"""The last measured throughput of each feed. The scheduler measures; estimates of waiting times read it."""
+"""The last measured throughput of each feed. The scheduler measures it; estimates of waiting times use it."""
 
 from typing import Protocol
 
@@ -12,7 +12,7 @@ class Throughputs(Protocol):
     """
 
     async def put(self, feed: str, throughput: Throughput) -> None:
-        """Store the throughput of `feed` in place of the one measured before. Raises StoreUnavailable."""
+        """Store the throughput of `feed` in place of the stored one. Raises StoreUnavailable."""
 
     async def get(self, feed: str) -> Throughput | None:
-        """Return the stored throughput of `feed`; None if none was measured yet. Raises StoreUnavailable."""
+        """Return the stored throughput of `feed`; None if none is stored yet. Raises StoreUnavailable."""

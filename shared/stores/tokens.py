@@ -1,4 +1,4 @@
-"""The tokens that MLSs have issued: one document for each feed, which all processes share."""
+"""The access tokens that MLSs have issued: one document for each feed, which all processes share."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class StoredToken:
-    """A token of a feed's MLS, as it is stored: encrypted."""
+    """An access token that a feed's MLS has issued, as it is stored: encrypted."""
 
     sealed: str
     """The token as `shared.reso.sealing` encrypts it."""
@@ -17,10 +17,13 @@ class StoredToken:
 
 
 class Tokens(Protocol):
-    """Stores the newest token of each feed. Each method raises StoreUnavailable if the database does not answer."""
+    """Stores the newest access token of each feed.
+
+    Each method raises StoreUnavailable if the database does not answer.
+    """
 
     async def get(self, feed: str) -> StoredToken | None:
-        """Return the stored token of `feed`, which may have ended; None if none was stored."""
+        """Return the stored token of `feed`, even if it has expired; None if none is stored."""
 
     async def put(self, feed: str, token: StoredToken) -> None:
-        """Store `token` as that of `feed`, in place of any other."""
+        """Store `token` as the token of `feed`, in place of the stored one."""

@@ -1,4 +1,4 @@
-"""Where the workers answer: each name of a worker, with the address and the token of the process that has it."""
+"""Where the workers answer: for each worker's name, the address and the token of the process that has the name."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,7 +8,7 @@ from typing import Protocol
 class Worker:
     """A running process as a worker: its `name`, as `worker_name` returns it, and the root `url` at which it answers.
 
-    `token` is random, and differs for each process.
+    `token` is random. Each process has another one.
     """
 
     name: str
@@ -17,7 +17,7 @@ class Worker:
 
 
 class Workers(Protocol):
-    """Stores the process that last took each worker's name.
+    """Stores, for each worker's name, the process that last took the name.
 
     Each method raises StoreUnavailable if the database does not answer.
     """

@@ -26,8 +26,8 @@ from shared.stores.summaries import ListingFilter, ListingSummary
 class MemoryListings:
     """Keeps the documents of listings in memory, for tests, as MongoDB would store them.
 
-    `renderer` makes their fragments. Implements ListingRecords, ReleaseQueue, RemovalQueue, ListingSearch,
-    ListingReports and Answers.
+    `renderer` makes the JSON fragments in the documents. Implements ListingRecords, ReleaseQueue, RemovalQueue,
+    ListingSearch, ListingReports and Answers.
     """
 
     def __init__(self, renderer: Renderer) -> None:
@@ -215,7 +215,7 @@ class MemoryListings:
         return [listing for listing in map(from_document, self._documents.values()) if is_wanted(listing)]
 
     def _by_time(self, feed: str, field: str, is_wanted: Callable[[datetime], bool]) -> list[Document]:
-        """Return a feed's documents whose time in `field` makes `is_wanted` return True, sorted by that time.
+        """Return a feed's documents for whose time in `field` `is_wanted` returns True, sorted by that time.
 
         Documents without the field are left out.
         """

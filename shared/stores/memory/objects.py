@@ -12,8 +12,8 @@ from shared.stores.objects import Bucket
 class MemoryObjects:
     """Keeps the objects of both buckets in memory, for tests; implements Objects.
 
-    `contents` has the bytes by bucket and key, `stored_at` the times of storing by bucket and key. `clock` returns
-    these times.
+    `contents` has the objects' bytes by bucket and key. `stored_at` has, by bucket and key, when an object was stored,
+    as `clock` returned the time.
     """
 
     def __init__(self, clock: Clock = utc_now) -> None:

@@ -2,7 +2,7 @@
 
 
 class MemoryRefreshes:
-    """Counts refreshed photos in memory, for tests, without end of an hour; implements Refreshes."""
+    """Counts refreshed photos of each feed in memory, for tests; implements Refreshes. The current hour never ends."""
 
     def __init__(self) -> None:
         self._used: dict[str, int] = {}

@@ -88,11 +88,12 @@ class MongoAnswers:
             return await cursor.to_list(None)
 
     async def _find_rendered(self, query: Document, projection: Document) -> Sequence[Document]:
-        """Return the documents that match a query, with _ANSWER_FIELDS and what `projection` selects of `rendered`.
+        """Return MongoDB documents of the listings that match a query, with the fields that answers need.
 
-        A listing whose fragments were made by other rules or settings is rendered anew, and its whole document is
-        returned, if it is still displayed. The listing is written, too, since each read would otherwise take seven
-        times as long. Raises StoreUnavailable.
+        Each document has the fields in _ANSWER_FIELDS, and what `projection` selects of its list `rendered`. A listing
+        whose stored fragments were made by other rules or settings is rendered anew. If it is still displayed, its
+        whole document is returned, and written back too, since each later read would otherwise take seven times as
+        long. Raises StoreUnavailable.
         """
         with translated():
             cursor = self._collection.find(
@@ -112,9 +113,9 @@ class MongoAnswers:
         return [*current, *(to_document(listing, listing.revision, self._renderer) for listing in listings)]
 
     async def _rewrite(self, listings: Sequence[Listing]) -> None:
-        """Write listings that were rendered anew back to MongoDB, each at most once a minute.
+        """Write listings that were rendered anew to MongoDB, each at most once a minute.
 
-        If the store fails or takes longer than a second, the listings are not written, and no error is raised.
+        If the store fails or takes longer than a second, some or all of them are not written, and no error is raised.
         """
         now = time.monotonic()
         while self._rewritten_at and next(iter(self._rewritten_at.values())) <= now - _REWRITE_INTERVAL_SECONDS:

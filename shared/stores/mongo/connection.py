@@ -30,10 +30,10 @@ _CLOSE_TIMEOUT_SECONDS = 0.5
 async def connect(uri: str, database: str, call_seconds: float = _CALL_SECONDS) -> AsyncIterator[Database]:
     """Open the MongoDB database named `database` at `uri`, and close the connection when the context ends.
 
-    Reads are from the primary and of what a majority of the replica set has; writes wait for a majority, whatever `uri`
-    says. The server is not contacted before the first call. A call fails after `call_seconds`, or after 3 seconds if no
-    server can be reached; `translated` turns its exception into StoreUnavailable. Callers that build indexes pass a
-    longer time, since that takes minutes with millions of images.
+    Whatever `uri` says, reads go to the primary and return only what a majority of the replica set has stored, and
+    writes wait for a majority. The server is not contacted before the first call. A call fails after `call_seconds`, or
+    after 3 seconds if no server can be reached; `translated` turns its exception into StoreUnavailable. Callers that
+    build indexes pass a longer time, since building them takes minutes with millions of images.
     """
     client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(uri, **_options(call_seconds))
     try:

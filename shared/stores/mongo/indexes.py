@@ -111,7 +111,7 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
 
 
 async def apply_indexes(database: Database) -> list[str]:
-    """Create the missing indexes of all collections of `database`, which takes minutes if they are large.
+    """Create the missing indexes of all collections of `database`. With large collections, this takes minutes.
 
     Return the names of all indexes in INDEXES, new or not, as `collection.index`. Raises StoreUnavailable.
     """

@@ -1,4 +1,4 @@
-"""Reads and writes listings in MongoDB by id; has the helpers for queries that the other modules on listings use."""
+"""Reads and writes listings in MongoDB by id. The other modules on listings use the query helpers of its class."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -34,13 +34,13 @@ _DUPLICATE_KEY, _TOO_LARGE_CODE = 11_000, 10_334
 
 
 class _TooLarge(Exception):
-    """Raised if a document is larger than MongoDB takes."""
+    """Raised if a document is larger than the 16 MB that MongoDB allows."""
 
 
 class MongoListingRecords:
     """Reads and writes listings in MongoDB by feed and ListingKey; implements ListingRecords.
 
-    `renderer` makes the JSON fragments that are written with a listing. Subclasses add queries for one purpose each.
+    `renderer` makes the JSON fragments that are written with a listing. Each subclass adds the queries for one purpose.
     Each query names its index, unless only one index can serve it.
     """
 
@@ -65,9 +65,10 @@ class MongoListingRecords:
             return await self._replace_singly(documents)
 
     async def _replace_singly(self, documents: Iterable[Document]) -> Collection[ListingId]:
-        """Replace these documents one by one, as `_replace` does, and quarantine those that are too large.
+        """Replace stored documents one by one, as `_replace` does; quarantine listings whose document is too large.
 
-        Return the ids of refused listings. Raises StoreUnavailable, and ListingsUnwritable if any was too large.
+        Return the ids of the listings whose write was refused. Raises StoreUnavailable if the database does not answer,
+        and ListingsUnwritable after the last document if any was too large.
         """
         refused, too_large = set[ListingId](), list[str]()
         for document in documents:
@@ -82,9 +83,11 @@ class MongoListingRecords:
         return refused
 
     async def _replace(self, documents: Sequence[Document]) -> Collection[ListingId]:
-        """Replace the listings' documents whose revision is one less; return the ids of the refused listings.
+        """Write documents of listings, each in place of the stored document whose revision is one less.
 
-        Raises StoreUnavailable, and _TooLarge if a document is over 16 MB; others may be replaced all the same.
+        A listing without a stored document is inserted. Return the ids of the listings whose write was refused, because
+        the stored revision is another. Raises StoreUnavailable if the database does not answer, and _TooLarge if a
+        document is larger than 16 MB; some documents may be written nevertheless.
         """
         # With upsert a refused write becomes an insert, which fails because the id exists: so the errors name the
         # refused documents. Without, the result of a bulk would not say which documents matched.
@@ -150,7 +153,7 @@ class MongoListingRecords:
         """Return summaries of up to `limit` listings that match a query, for a table for operators.
 
         `sort` has pairs of a field and PyMongo's direction; `hint` is the name of the index to use. Raises
-        StoreUnavailable, also if the query takes longer than 5 seconds.
+        StoreUnavailable if the database does not answer, or if the query takes longer than 5 seconds.
         """
         with translated():
             cursor = self._collection.find(
@@ -173,7 +176,7 @@ class MongoListingRecords:
     ) -> Sequence[Listing]:
         """Return the listings that a query of a queue matches, as `_find` does, without those that cannot be read.
 
-        These are quarantined, so that the work on others goes on. Raises StoreUnavailable.
+        Listings that cannot be read are quarantined, so that the work on the others goes on. Raises StoreUnavailable.
         """
         return await readable(self._collection, await self._documents(query, sort, limit, hint))
 

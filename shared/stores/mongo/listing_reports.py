@@ -60,11 +60,11 @@ class MongoListingReports(MongoReleaseQueue):
         )
 
     async def _count_batches(self, feed: str, *, displayed: bool) -> AsyncIterator[Document]:
-        """Yield a row of numbers for each batch of a feed's displayed listings, or of its hidden ones.
+        """Yield rows of numbers, one for each batch of a feed's listings: displayed listings, or hidden ones.
 
-        `displayed` tells which of the two. A row has the number of the batch's listings as `listings`, the sum of each
-        field in COUNTED under the name of its status or priority, and `displayed` as given. No row if there is no such
-        listing. Raises StoreUnavailable.
+        `displayed` is True for displayed listings, False for hidden ones. A row has under `listings` the number of
+        listings in the batch, under the name of each status and priority the sum of its field in COUNTED, and
+        `displayed` as it was passed. If the feed has no such listing, no row is yielded. Raises StoreUnavailable.
         """
         after, sums = "", {name.split(".")[1]: {"$sum": f"${name}"} for name in COUNTED}
         group = {"_id": None, "listings": {"$sum": 1}, **sums}

@@ -21,10 +21,11 @@ _logger = log.get(__name__)
 
 
 async def quarantine(collection: "AsyncIOMotorCollection[Document]", document_id: str, reason: str) -> None:
-    """Move all times at which a listing is due at least an hour ahead, note why in its document, and log an error.
+    """Take a listing out of all queues for an hour: move each of its due times to an hour from now, or later.
 
-    `collection` is MongoDB's collection of listings, and `document_id` the `_id` of the listing's document. The
-    listing's next write computes these times anew and removes the note. Raises StoreUnavailable.
+    The reason is noted in the listing's document, and an error is logged. `collection` is MongoDB's collection of
+    listings, and `document_id` the `_id` of the document. The listing's next write computes the times anew and removes
+    the note. Raises StoreUnavailable.
     """
     feed, _, listing_key = document_id.partition("\n")
     _logger.error("listing-quarantined", feed=feed, listing_key=listing_key, reason=reason)
@@ -39,10 +40,10 @@ async def quarantine(collection: "AsyncIOMotorCollection[Document]", document_id
 
 
 async def readable(collection: "AsyncIOMotorCollection[Document]", documents: Iterable[Document]) -> Sequence[Listing]:
-    """Return the listings of those documents that can be read, in their order, and quarantine the others.
+    """Return the listings of the documents that can be read, in the documents' order; quarantine the other listings.
 
-    A document cannot be read if, for example, a later version of this program has written a status that this one does
-    not know. Raises StoreUnavailable.
+    A document cannot be read if, for example, a later version of this program has written a status that this version
+    does not know. Raises StoreUnavailable.
     """
     listings: list[Listing] = []
     for document in documents:

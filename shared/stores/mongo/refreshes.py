@@ -11,7 +11,7 @@ _THIS_HOUR = {"$dateTrunc": {"date": "$$NOW", "unit": "hour"}}
 
 
 class MongoRefreshes:
-    """Counts refreshed photos of feeds in MongoDB, by the hours of its clock; implements Refreshes."""
+    """Counts refreshed photos of feeds, in each hour of MongoDB's clock; implements Refreshes."""
 
     def __init__(self, database: Database) -> None:
         self._collection = database["refreshes"]

@@ -25,9 +25,9 @@ class MongoReleaseQueue(MongoListingRecords):
     ) -> list[Document]:
         """Return the documents of up to `limit` listings of a feed with photos due at `now`, the most urgent first.
 
-        Of listings with the same priority, the longest due comes first. `fields` is MongoDB's projection: which fields
-        the documents have. Each priority has an index and takes one query. Raises StoreUnavailable, also if one query
-        takes longer than `milliseconds`; None is no limit.
+        Of listings with the same priority, the one that is due longest comes first. `fields` is MongoDB's projection:
+        which fields the documents have. Each priority has an index and takes one query. Raises StoreUnavailable if the
+        database does not answer, or if one query takes longer than `milliseconds`; None sets no limit.
         """
         found: dict[str, Document] = {}
         for priority in Priority:

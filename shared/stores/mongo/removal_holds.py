@@ -58,7 +58,7 @@ def _to_document(hold: RemovalHold) -> Document:
 
 
 def _from_document(document: Document) -> RemovalHold:
-    """Return the hold of a MongoDB document. Documents of the first releases lack `by_sweep`, which is then False."""
+    """Return the hold of a MongoDB document. In documents of the first releases, `by_sweep` is missing: it is False."""
     decision = document["decision"]
     return RemovalHold(
         feed=document["feed"],

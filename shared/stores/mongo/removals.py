@@ -57,7 +57,7 @@ class MongoRemovals:
 def _from_document(document: Document) -> Removal:
     """Return the evidence in a MongoDB document.
 
-    Documents of the first releases lack the fields that are read with `get`.
+    In documents of the first releases, the fields that the code reads with `get` are missing.
     """
     return Removal(
         id=document["_id"],

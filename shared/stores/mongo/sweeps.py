@@ -36,7 +36,7 @@ class MongoSweeps:
 
 
 def _to_document(state: SweepState) -> Document:
-    """Return the fields of a sweep's state that the scheduler writes: all but feed, revision and request."""
+    """Return the stored fields that the scheduler writes for a sweep's state: all but feed, revision and request."""
     return {
         "answered": state.answered_request_at,
         "swept": state.last_finished_start,
@@ -52,10 +52,10 @@ def _to_document(state: SweepState) -> Document:
 
 
 def _from_document(document: Document) -> SweepState:
-    """Return the state in a MongoDB document.
+    """Return the state of sweeps in a MongoDB document.
 
-    The document has only a request and the revision 0 if an operator has asked for a sweep before the scheduler has
-    written.
+    If an operator has asked for a sweep before the scheduler's first write, the document has only the request and the
+    revision 0.
     """
     request, counts = document.get("wish"), document.get("found", {})
     return SweepState(
