@@ -30,15 +30,16 @@ from shared.stores.minio_objects import MinioObjects
 
 SERVICE = "janitor"
 _GATHER_SECONDS = 0.25
-"""Longer than the scheduler's, so that mostly the scheduler writes a listing and the janitor finds it recorded."""
+"""How long records gather into a batch: longer than in the scheduler, so that mostly the scheduler writes a listing."""
 _SWEEP_PAUSE_SECONDS = 0.5
 _AUDIT_PAUSE_SECONDS = 1.0
 
 
 async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Event) -> None:
-    """Run the janitor until `stop` is set, then finish the work in hand and end the lease.
+    """Run the janitor until `stop` is set. Then finish the work that has started, and end the lease.
 
-    It records listings, removes photos that must no longer be kept, and runs audits; `feeds` are by name.
+    The janitor records listings, removes photos that must no longer be kept, and runs audits. The lease lets only one
+    janitor remove photos and run audits at a time. `feeds` are all feeds by name.
     """
     async with AsyncExitStack() as closing:
         database = await closing.enter_async_context(

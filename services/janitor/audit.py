@@ -58,10 +58,11 @@ class DailyAudit:
         )  # fmt: skip
 
     async def step(self) -> None:
-        """Compare the next page of the audit under way, and log its drift; begin an audit if the last began a day ago.
+        """Compare the next page of the running audit, log the differences (drift), and store the results.
 
-        The results are stored, so that another janitor can continue the audit. Between two audits, only set the gauges.
-        If this janitor does not hold the lease, only clear the gauges. Raises StoreUnavailable.
+        If no audit is running, start one if the last was started a day ago or earlier; otherwise only set the gauges.
+        Another janitor can continue from the stored results. If this janitor does not hold the lease, only clear the
+        gauges: the janitor that holds the lease shows them. Raises StoreUnavailable.
         """
         if not await self._lease.is_held():
             self._drift.clear()  # the janitor that holds the lease shows these metrics
@@ -84,7 +85,7 @@ class DailyAudit:
             _logger.warning("audit-drift", kind=finding.drift.value, key=finding.key, image_id=finding.image_id)
 
     def _report(self, newest: Sequence[Audit]) -> None:
-        """Set the gauges of progress by the newest audit, and the gauges of drift by the newest finished audit.
+        """Set the audit's gauges: progress from the newest audit, drift from the newest finished audit.
 
         `newest` are the last two audits, the newest first.
         """
@@ -98,19 +99,16 @@ class DailyAudit:
 
 
 def _cursor(audit: Audit) -> AuditCursor | None:
-    """Return where the next step of a stored audit begins; None before the first step and after the last.
-
-    Only an audit that is not finished has a next step: for it, None means to begin at the start.
-    """
+    """Return the place in the records or objects at which an unfinished audit continues; None before its first step."""
     if audit.feed is None and audit.bucket is None:
         return None
     return AuditCursor(audit.feed, Bucket(audit.bucket) if audit.bucket else None, audit.after)
 
 
 def _after(audit: Audit, step: Step, now: datetime) -> Audit:
-    """Return `audit` with the counts and drift of one more step added, and with the place where the next step begins.
+    """Return `audit` with the counts and the drift of `step` added, and with the place at which the audit continues.
 
-    If there is no next step, the result is finished at `now`. Nothing is stored.
+    If `step` was the last, the result is finished at `now`. The caller stores the result.
     """
     drift = Counter(audit.drift)
     drift.update(finding.drift.value for finding in step.findings)

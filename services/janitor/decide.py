@@ -16,11 +16,11 @@ DISCARDED_BURST_KEPT_FOR = timedelta(hours=72)
 
 
 def photos_using(listing: Listing, removed: Collection[Discard]) -> tuple[Photo, ...]:
-    """Return the photos of a listing whose copy names objects of the discards `removed`: these copies may be lost.
+    """Return the photos of a listing whose copy names an object that this janitor has just deleted.
 
-    The objects of `removed` have just been deleted by this janitor. A copy can name one of them all the same, if this
-    janitor stalled before the deletion: meanwhile another janitor finished the removal, and a downloader stored the
-    same bytes again under the same key. Empty if no copy names a deleted object.
+    `removed` are the discards whose objects were deleted. A copy that names such an object may have lost it. The cause
+    is that this janitor stalled before the deletion: another janitor finished the same removal first, and a downloader
+    stored the same bytes again under the same keys. The result is empty if no copy names a deleted object.
     """
     return tuple(
         photo for photo in listing.photos if photo.copy and any(discard.touches(photo.copy) for discard in removed)
@@ -30,10 +30,11 @@ def photos_using(listing: Listing, removed: Collection[Discard]) -> tuple[Photo,
 def without_lost_copies(
     listing: Listing, doubtful: Collection[Photo], stored: Collection[str], now: datetime
 ) -> Listing:  # fmt: skip
-    """Return the listing without the copies of those photos in `doubtful` that miss an object; these photos become due.
+    """Return the listing without each copy of a `doubtful` photo of which storage lacks an object.
 
-    `doubtful` are photos of this listing, `stored` the keys that were found under their prefixes in both buckets. A
-    photo is due from `now` on. If no object is missing, the listing is returned as it was. Nothing is written.
+    `doubtful` are photos of the listing. `stored` are the keys of the objects that storage has for these photos, in
+    both buckets. A photo whose copy is taken away is due from `now` on. If no object is missing, the listing is
+    returned unchanged. Nothing is written.
     """
     return listing.with_photos(
         lifecycle.lose_copy(photo, now)
@@ -43,11 +44,12 @@ def without_lost_copies(
 
 
 def uncounted_hours(due: Iterable[Listing], now: datetime) -> Collection[tuple[str, RemovalReason, datetime]]:
-    """Return the past hours in which a burst may have happened that was not counted, because no janitor ran.
+    """Return the past hours in which a burst may have happened that no janitor counted, because none ran.
 
-    `due` are listings whose removal is due. Each listing of `due` that was hidden an hour ago or earlier, for a reason
-    of GUARDED_REASONS, gives one hour, which begins when it was hidden. An hour is a tuple of the feed's name, that
-    reason and the begin. The result is sorted, without repetitions; the caller counts the hidden listings of each hour.
+    `due` are listings whose removal is due. Each of these listings that was hidden an hour ago or earlier, for a reason
+    in GUARDED_REASONS, gives one hour, which starts when the listing was hidden. An hour is a tuple of the feed's name,
+    the reason of the removal, and the start. The result is sorted, without repetitions. The caller counts the hidden
+    listings of each hour.
     """
     return sorted(
         {
@@ -61,11 +63,12 @@ def uncounted_hours(due: Iterable[Listing], now: datetime) -> Collection[tuple[s
 
 
 def counted_interval(begin: datetime, last: RemovalHold | None) -> tuple[datetime, datetime]:
-    """Return the interval in which listings that turn hidden count for a burst: after the first time, up to the second.
+    """Return the start and the end of the interval in which newly hidden listings count for a burst.
 
-    It is the hour from `begin` on. `last` is the last hold of the same feed and reason, or None. If an operator decided
-    about it later than `begin`, the interval starts with the decision, so that the same listings are not held again; it
-    is empty if the hour had passed by then.
+    The interval is the hour after `begin`. A listing hidden exactly at the start does not count. `last` is the last
+    hold of the same feed and reason, None if there was none. If an operator decided about `last` later than `begin`,
+    the interval starts with the decision, so that the same listings are not held again. If the decision came after that
+    hour, the start is later than the end, and no listing counts.
     """
     decided_at = last.decided_at if last else None
     return max(begin, decided_at) if decided_at else begin, begin + BURST_WINDOW
@@ -74,9 +77,10 @@ def counted_interval(begin: datetime, last: RemovalHold | None) -> tuple[datetim
 def hold_end(hidden: Hidden, hold: RemovalHold | None) -> datetime | None:
     """Return the time until which a hold keeps the copies of a hidden listing; None if it does not keep them.
 
-    `hold` is the last hold of the listing's feed. A hold without a decision keeps the copies of all listings hidden for
-    its reason, with UNTIL_DECIDED as the time. If an operator discarded the burst as the feed's fault, the copies of
-    its listings are kept for 72 hours after the decision.
+    `hidden` says why and since when the listing is hidden. `hold` is the last hold of the listing's feed for that
+    reason, None if there was none. A hold without a decision keeps the copies of all listings hidden for its reason:
+    the result is UNTIL_DECIDED. If an operator discarded the burst as the feed's fault, the copies of the burst's
+    listings are kept for 72 hours after the decision. If an operator resumed the removals, no copies are kept.
     """
     if hold is None or hidden.reason is not hold.reason:
         return None
@@ -90,10 +94,11 @@ def hold_end(hidden: Hidden, hold: RemovalHold | None) -> datetime | None:
 def apply_hold(
     listing: Listing, holds: Mapping[tuple[str, RemovalReason], RemovalHold], now: datetime
 ) -> Listing | None:
-    """Return the listing with `held_until` set or cleared as its feed's hold says at `now`; None if nothing changes.
+    """Return the listing with `held_until` set as its feed's hold says, or cleared (None) if no hold keeps its copies.
 
-    `holds` maps a feed's name and a reason to the last hold for them, decided or not. `held_until` is cleared (None) if
-    no hold keeps the listing's copies any longer. A listing that is not hidden gives None. Nothing is written.
+    Return None if `held_until` is already right, or if the listing is not hidden. `holds` maps a feed's name and a
+    reason of removals to the last hold for them, with or without an operator's decision. A hold that ended at `now` or
+    earlier keeps no copies. Nothing is written.
     """
     if listing.hidden is None:
         return None

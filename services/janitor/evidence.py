@@ -20,7 +20,7 @@ _logger = log.get(__name__)
 
 
 class RemovalReports:
-    """Reports removals of photos: stores evidence in MongoDB, publishes `image-removed`, counts and logs."""
+    """Reports removals of photos: stores evidence in MongoDB, publishes `image-removed` to Kafka, counts and logs."""
 
     def __init__(
         self, removals: Removals, publisher: Publisher, renderer: Renderer, registry: CollectorRegistry
@@ -34,16 +34,20 @@ class RemovalReports:
         )
 
     async def record(self, deleted: Sequence[DeletedDiscard], now: datetime) -> None:
-        """Store the evidence of deleted discards, then publish `image-removed` for those of which no object remained.
+        """Store the evidence of removals. Then publish `image-removed` for each discard whose objects were all deleted.
 
-        A repeated call changes no evidence and publishes the events again. Raises StoreUnavailable and
-        BrokerUnavailable.
+        `deleted` are the discards whose objects were deleted, and `now` is the time of the deletion. If the call is
+        repeated, the stored evidence does not change, and the events are published again. Raises StoreUnavailable if
+        the database does not answer, and BrokerUnavailable if Kafka does not answer.
         """
         await self._removals.add([_evidence(each, now) for each in deleted])
         await self._publisher.publish(self._event(each, now) for each in deleted if not each.remained)
 
     def count(self, deleted: Iterable[DeletedDiscard]) -> None:
-        """Count in the metrics, and log, each discard as removed, or as refused if storage kept some of its objects."""
+        """Log each discard, and count it in the metrics as removed.
+
+        If storage refused to delete objects of a discard, these objects are counted as refused instead.
+        """
         for each in deleted:
             facts = {
                 "feed": each.listing.feed,
@@ -71,10 +75,10 @@ class RemovalReports:
 
 
 def _evidence(deleted: DeletedDiscard, now: datetime) -> Removal:
-    """Return the evidence of one removal, still to be stored.
+    """Return the evidence of one removal; the caller stores it.
 
-    `now` is the time at which the objects were deleted. If a removal is repeated and storage refuses the same objects,
-    the evidence has the same id, so that the store keeps it once.
+    `now` is the time at which the objects were deleted. If a removal is repeated and storage refuses to delete the same
+    objects again, the evidence has the same id as before, and the store keeps it once.
     """
     discard, remained = deleted.discard, sorted(deleted.remained)
     identity = "|".join([discard.image_id, discard.reason, discard.since.isoformat(), *remained])

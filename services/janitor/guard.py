@@ -31,9 +31,9 @@ _logger = log.get(__name__)
 
 
 class Guard:
-    """Begins a hold when a burst of a feed's listings turns hidden within an hour, and applies operators' decisions.
+    """Starts a hold when a burst of a feed's listings is hidden within an hour, and applies operators' decisions.
 
-    Bursts and holds are separate for each reason of `decide.GUARDED_REASONS`.
+    Each reason in `decide.GUARDED_REASONS` has its own bursts and holds.
     """
 
     def __init__(
@@ -58,9 +58,10 @@ class Guard:
         )
 
     async def removable(self, due: Sequence[Listing]) -> Sequence[Listing]:
-        """Return the listings of `due` that no hold covers, so that their photos may be removed now.
+        """Return the listings of `due` that no hold covers: their photos may be removed now.
 
-        The others are recorded as held in MongoDB. `due` are listings whose removal is due. Raises StoreUnavailable.
+        `due` are listings whose removal is due. Holds are started for new bursts first. The listings of `due` that a
+        hold covers are recorded as held in MongoDB. Raises StoreUnavailable.
         """
         await self.update_holds()
         await self._hold_unwatched_bursts(due)
@@ -75,7 +76,7 @@ class Guard:
         return [listing for listing in due if (listing.feed, listing.key) not in held]
 
     async def update_holds(self) -> None:
-        """Begin holds for new bursts of all feeds, and apply operators' decisions to held listings in MongoDB.
+        """Start holds for new bursts of all feeds, and apply operators' decisions to held listings in MongoDB.
 
         Does nothing if the last update was less than a second ago. Raises StoreUnavailable.
         """
@@ -95,14 +96,15 @@ class Guard:
     def clear_gauge(self) -> None:
         """Remove all values of the gauge of holds from this process's metrics.
 
-        Called without the lease: the janitor that holds the lease shows them.
+        Called when this janitor does not hold the lease: the janitor that holds the lease shows the values.
         """
         self._gauge.clear()
 
     async def _hold_unwatched_bursts(self, due: Sequence[Listing]) -> None:
-        """Begin a hold for each burst that happened while no janitor ran, and whose listings are among `due`.
+        """Start a hold for each burst that happened while no janitor ran and that hid listings of `due`.
 
-        `due` are listings whose removal is due. Holds that begin are in `_holds` afterwards. Raises StoreUnavailable.
+        `due` are listings whose removal is due. Holds that this method starts are in `_holds` afterwards. Raises
+        StoreUnavailable.
         """
         for feed_name, reason, since in decide.uncounted_hours(due, self._clock()):
             feed = self._feeds.get(feed_name)
@@ -110,11 +112,11 @@ class Guard:
                 await self._read_holds()
 
     async def _hold_if_burst(self, feed: Feed, reason: RemovalReason, begin: datetime) -> bool:
-        """Begin a hold in MongoDB if the feed's listings hidden for `reason` in the hour after `begin` are a burst.
+        """Start a hold in MongoDB if the feed's listings hidden for `reason` in the hour after `begin` are a burst.
 
-        Returns True if they are a burst, so that the caller reads the holds again. While a hold of this feed and reason
-        waits for a decision, does nothing and returns False. Listings hidden before an operator's decision about the
-        last hold do not count. Raises StoreUnavailable.
+        Return True if they are a burst: the caller then reads the holds again. Return False if they are no burst, or if
+        the last hold of this feed and reason still waits for a decision. Listings hidden before an operator's decision
+        about the last hold do not count. Raises StoreUnavailable.
         """
         last = self._holds.get((feed.name, reason))
         if last is not None and last.decision is None:
@@ -140,9 +142,9 @@ class Guard:
     async def _release_held(self, hold: RemovalHold, now: datetime) -> None:
         """Apply an operator's decision about a hold to all listings that the hold covers, in MongoDB.
 
-        `hold` is one that an operator decided about. The removals go on or, if the operator discarded the burst, wait
-        until 72 hours after the decision. If others keep changing the listings, the rest is left for the next update.
-        Raises StoreUnavailable.
+        `hold` is a hold with a decision. If the operator resumed the removals, the removals go on. If the operator
+        discarded the burst, they wait until 72 hours after the decision. If other processes keep changing the listings,
+        the rest is left for the next update. Raises StoreUnavailable.
         """
         while held := await self._listings.held(hold.feed, hold.reason, _BATCH_SIZE):
             released = [

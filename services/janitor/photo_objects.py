@@ -14,7 +14,7 @@ from shared.stores.objects import Bucket, Objects
 
 @dataclass(frozen=True, slots=True)
 class DeletedDiscard:
-    """Holds a discard whose objects were deleted from storage, except for those that storage refused to delete."""
+    """A discard of `listing` whose objects were deleted from storage, except for the objects in `remained`."""
 
     listing: Listing
     discard: Discard
@@ -23,7 +23,7 @@ class DeletedDiscard:
 
     @property
     def object_count(self) -> int:
-        """How many objects in both buckets the discard names, whether deleted or refused."""
+        """The number of objects that the discard names in both buckets, including those that were not deleted."""
         return len(self.discard.public_keys) + len(self.discard.original_keys)
 
 
@@ -37,11 +37,11 @@ class PhotoObjects:
         self._objects = objects
 
     async def add_unrecorded(self, listing: Listing) -> Listing:
-        """Return the listing with all stored objects of each photo that is being removed added to the photo's discard.
+        """Look up all stored objects of each photo that is being removed; return the listing with them in the discards.
 
-        The objects are looked up in storage, because a downloader may have stored some without recording them. The
-        caller must write the listing before deleting the objects. Discards of superseded copies, which are no whole
-        photos, are left as they are.
+        A downloader may have stored objects without recording them. Each photo's objects are added to the photo's
+        discard, except for objects that another photo's copy uses. Discards of superseded copies, which are not whole
+        photos, stay as they are. The caller must write the listing before it deletes the objects.
         """
         wholes = [discard for discard in listing.removing if discard.whole]
         if not wholes:
@@ -65,9 +65,10 @@ class PhotoObjects:
         return replace(listing, discards=tuple(completed.get(discard, discard) for discard in listing.discards))
 
     async def delete(self, listings: Sequence[Listing]) -> list[DeletedDiscard]:
-        """Delete from storage the objects of the listings' discards whose removal has begun; return these discards.
+        """Delete the objects of every discard whose removal has started, of all the listings; return these discards.
 
-        Each result says which objects storage refused to delete. Each bucket gets one call for all listings together.
+        Each result also has the keys of the objects that storage refused to delete. Each bucket gets one call for all
+        listings together.
         """
         removing = [(listing, discard) for listing in listings for discard in listing.removing]
         refused = await asyncio.gather(
@@ -85,12 +86,12 @@ class PhotoObjects:
         ]
 
     async def lose_deleted_copies(self, listing: Listing, deleted: Collection[Discard], now: datetime) -> Listing:
-        """Return the listing without each copy that shares keys with a discard of `deleted` and misses a stored object.
+        """Return the listing without each copy that has lost a stored object by the deletion of the discards `deleted`.
 
-        The photos of these copies are due at `now`. Nothing is written: the caller writes the result. A copy misses an
-        object if this janitor stalled before it deleted the objects of `deleted`: meanwhile another janitor finished
-        the removal, and the copy was stored again under the same keys. The caller must have read the listing after the
-        deletion. A listing without such a copy is returned as it is.
+        The photos of these copies are due at `now`. A copy loses an object if this janitor stalled before the deletion:
+        another janitor finished the same removal first, and a downloader stored the copy again under the same keys. The
+        caller must have read the listing after the deletion, and writes the result. A listing that has no such copy is
+        returned unchanged.
         """
         doubtful = decide.photos_using(listing, deleted)
         if not doubtful:
@@ -102,9 +103,10 @@ class PhotoObjects:
         return decide.without_lost_copies(listing, doubtful, stored, now)
 
     async def _keys_by_photo(self, bucket: Bucket, prefixes: Iterable[str]) -> Mapping[str, Sequence[str]]:
-        """List the keys in a bucket that begin with one of `prefixes`, and return them by the prefix of their photo.
+        """Find the keys in a bucket that start with one of `prefixes`, and return them by the prefix of their photo.
 
-        A prefix is that of a photo, or of a listing, under which all its photos are. A photo without objects is absent.
+        A prefix in `prefixes` is the start of the keys of one photo, or of all photos of a listing. A photo without
+        objects is missing in the result.
         """
         found: dict[str, list[str]] = defaultdict(list)
         for listed in await asyncio.gather(*(self._objects.list(bucket, prefix) for prefix in prefixes)):
@@ -114,7 +116,10 @@ class PhotoObjects:
 
 
 def _photo_prefix_length(key: str) -> int:
-    """Return how many characters of an object's key are the prefix of its photo: up to and with the third slash."""
+    """Return the length of the photo's prefix in an object's key, in characters: the prefix ends at the third slash.
+
+    The third slash is included.
+    """
     end = 0
     for _ in range(3):
         end = key.find("/", end) + 1

@@ -55,9 +55,10 @@ class Remover:
         )
 
     async def sweep(self) -> int:
-        """Carry out all removals that are due; return how many listings had a removal due, held ones included.
+        """Carry out all removals that are due; return how many listings had a removal due, held listings included.
 
-        If this janitor does not hold the lease, only reset the gauges. Raises StoreUnavailable and BrokerUnavailable.
+        If this janitor does not hold the lease, only reset the gauges. Raises StoreUnavailable if the database or
+        object storage does not answer, and BrokerUnavailable if Kafka does not answer.
         """
         swept = 0
         while await self._lease.is_held():
@@ -78,9 +79,10 @@ class Remover:
     async def _remove(self, listings: Sequence[Listing]) -> None:
         """Do all steps of the removal for a batch of listings, from deleting objects to taking photos off the record.
 
-        `listings` are those that no hold covers. A listing that others write meanwhile is left for the next batch, and
-        so is the whole batch if the lease is lost before objects are deleted. Raises StoreUnavailable and
-        BrokerUnavailable.
+        `listings` are listings whose removal is due and that no hold covers. A listing that another process writes
+        meanwhile is left for the next batch. If the lease is lost before objects are deleted, all listings are left for
+        the next batch. Raises StoreUnavailable if the database or object storage does not answer, and BrokerUnavailable
+        if Kafka does not answer.
         """
         now = self._clock()
         begun = await asyncio.gather(
@@ -106,11 +108,12 @@ class Remover:
         self._reports.count(with_objects)
 
     async def _finish(self, listings: Sequence[Listing], deleted: Sequence[DeletedDiscard]) -> None:
-        """Take deleted discards off the record in MongoDB; make discards with remaining objects due again in a minute.
+        """Take the discards `deleted` off the record in MongoDB.
 
-        `listings` are the listings of `deleted`, as last written. Remaining objects are those that storage refused to
-        delete. A copy that was stored again and lost an object by this deletion is taken off the record too. Raises
-        StoreUnavailable; and Contention if others kept changing a listing, whose removal must then be repeated.
+        A discard of which storage refused to delete objects stays on the record, and is due again in a minute. A copy
+        that was stored again and lost an object by the deletion is taken off the record. `listings` are the listings of
+        `deleted`, as last written. Raises StoreUnavailable if the database or object storage does not answer. Raises
+        Contention if other processes kept changing a listing: its removal must then be repeated.
         """
         removed: dict[ListingId, set[Discard]] = defaultdict(set)
         remained: dict[ListingId, set[Discard]] = defaultdict(set)
