@@ -1,4 +1,4 @@
-"""Audits: compares records with stored objects, one page a step. An audit can stop after any step and go on later.
+"""Audits: compare records with stored objects, one page in each step. An audit can be interrupted between two steps.
 
 First, the listings of each feed are compared, each with the objects whose keys begin with its prefix. Then, the keys of
 both buckets are listed, to find objects of listings that are not recorded.
@@ -30,7 +30,7 @@ _READ_CONCURRENCY = 2
 class AuditCursor:
     """The place at which a step of an audit begins, in the listings of `feed` or in the keys of `bucket`.
 
-    The other of these two fields is None. The step begins after the ListingKey or object key `after`; "" stands for the
+    One of `feed` and `bucket` is None. The step begins after the ListingKey or object key `after`; "" stands for the
     start.
     """
 
@@ -43,8 +43,8 @@ class AuditCursor:
 class Step:
     """What one step of an audit compared and found.
 
-    `listings` and `objects` are how many of them were compared, `findings` has each difference. `next` is the cursor of
-    the next step, None after the last step.
+    `listings` is how many listings were compared, `objects` how many objects were compared or listed. `findings` has
+    each drift. `next` is the cursor of the next step, None after the last step.
     """
 
     listings: int
@@ -57,9 +57,9 @@ class Step:
 class AuditScope:
     """Which listings and objects an audit compares.
 
-    `feeds` names the feeds. With `with_buckets`, both buckets are listed too, to find objects of listings that are not
-    recorded; `key_prefix` limits their keys. One in `every` listings is compared, and the share `read_share` of
-    originals, from 0 to 1, is read. `salt` decides which originals.
+    `feeds` are the names of the feeds. One in `every` listings is compared. The share `read_share` of originals, from 0
+    to 1, is read and compared with the recorded hash; `salt` decides which originals. If `with_buckets` is True, the
+    keys of both buckets that begin with `key_prefix` are listed too, to find objects of listings that are not recorded.
     """
 
     feeds: Sequence[str]
@@ -76,10 +76,11 @@ class AuditScope:
 
 
 class Walk:
-    """An audit as a walk through the listings and buckets of `scope`, one page a step.
+    """An audit, as a walk through the listings and buckets of `scope`, one page in each step.
 
-    It compares the records in `listings` with the stored `objects`. Another process can continue the walk at any
-    cursor. `clock` returns the current time, by which a new object is told from an orphan.
+    The walk compares the records in the store `listings` with the stored `objects`. Another process can continue the
+    walk at any cursor. `clock` returns the current time: an object without a record is an orphan only if it is a day
+    old.
     """
 
     def __init__(self, listings: ListingRecords, objects: Objects, clock: Clock, scope: AuditScope) -> None:
@@ -99,9 +100,9 @@ class Walk:
         return self._sections[0] if self._sections else None
 
     async def step(self, cursor: AuditCursor) -> Step:
-        """Compare the page of listings, or of a bucket's keys, that begins at `cursor`, and return what was found.
+        """Compare a page of listings with their objects, or list a page of a bucket's keys; return what was found.
 
-        Nothing is changed. Raises StoreUnavailable.
+        The page begins at `cursor`. Nothing is changed. Raises StoreUnavailable.
         """
         if cursor.feed is not None:
             return await self._compare_listings(cursor, cursor.feed)
@@ -124,10 +125,11 @@ class Walk:
         )
 
     async def _compare(self, listing: Listing) -> tuple[int, Sequence[Finding]]:
-        """Compare a listing with its stored objects; return how many objects are stored, and the findings.
+        """Compare a listing with its stored objects; return a pair: how many objects are stored, and each drift.
 
-        Findings can be wrong if the listing was written meanwhile: it is then read anew and compared again. If it is
-        written during each of three comparisons, no findings are returned. Raises StoreUnavailable.
+        If a drift is found, but the listing was written during the comparison, the drift may be wrong: the listing is
+        read again and compared again. If it is written during each of three comparisons, no drift is returned. Raises
+        StoreUnavailable.
         """
         prefix, stored = keys.listing_prefix(listing.feed, listing.key), 0
         for _ in range(_MAX_COMPARISONS):
@@ -144,7 +146,7 @@ class Walk:
         return stored, ()
 
     async def _list(self, bucket: Bucket, prefix: str) -> list[StoredObject]:
-        """Return all objects of a bucket whose keys begin with `prefix`, read page by page."""
+        """Return all objects of a bucket whose keys begin with `prefix`, read page by page. Raises StoreUnavailable."""
         found: list[StoredObject] = []
         while page := await self._objects.page(bucket, prefix, found[-1].key if found else "", _KEYS_PAGE_SIZE):
             found += page
@@ -153,10 +155,11 @@ class Walk:
         return found
 
     async def _wrong_hashes(self, listing: Listing, drifted_keys: set[str]) -> list[Finding]:
-        """Read the originals of a listing's sampled photos; return a finding for each without the recorded hash.
+        """Read the originals of a listing's sampled photos; return a finding for each that has not the recorded hash.
 
-        `drifted_keys` are the keys of originals that have a finding already; they are not read. An original
-        that is missing by now gives no finding here either. Empty if no original differs. Raises StoreUnavailable.
+        `read_share` and `salt` of the scope decide which photos are sampled. Originals in `drifted_keys` are not read:
+        they have a finding already. An original that was deleted meanwhile gets no finding. Empty if all hashes are as
+        recorded. Raises StoreUnavailable.
         """
         found: list[Finding] = []
         read_share, salt = self._scope.read_share, self._scope.salt
@@ -175,8 +178,8 @@ class Walk:
     async def _find_orphans(self, cursor: AuditCursor, bucket: Bucket) -> Step:
         """List the page of the keys of `bucket` that begins at `cursor`; return a step with the orphans as findings.
 
-        Here, only objects whose listing is not recorded are looked for: `_compare` finds the orphans of a recorded
-        listing. Keys that name no listing are only counted. Raises StoreUnavailable.
+        An object is an orphan here if its listing is not recorded; the orphans of recorded listings are found by
+        `_compare`. Keys that name no listing are only counted. Raises StoreUnavailable.
         """
         page = await self._objects.page(bucket, self._scope.key_prefix, cursor.after, _KEYS_PAGE_SIZE)
         by_listing: dict[ListingId, list[StoredObject]] = defaultdict(list)
@@ -197,9 +200,10 @@ class Walk:
         return Step(listings=0, objects=len(page), findings=findings, next=following)
 
     def _section_after(self, cursor: AuditCursor) -> AuditCursor | None:
-        """Return the cursor at the start of the next feed or bucket of the audit, after the one that `cursor` is in.
+        """Return the cursor at the start of the feed or bucket that the audit compares after the one of `cursor`.
 
-        Return None if `cursor` is in the last one, or in a feed or bucket that this audit's scope does not have.
+        Return None if the one of `cursor` is the last, or is a feed or bucket that the scope of the audit does not
+        have.
         """
         sections = iter(self._sections)
         for section in sections:

@@ -1,6 +1,6 @@
-"""The current time, as a function that services pass to their parts and tests replace.
+"""The current time, as a function that services pass to their parts and that tests replace.
 
-Rules do not call the function; they get the time as an argument.
+Rules do not call the function: they get the time as an argument.
 """
 
 from collections.abc import Callable
@@ -16,5 +16,5 @@ def utc_now() -> datetime:
 
 
 def to_millisecond(moment: datetime) -> datetime:
-    """Return a time cut (not rounded) to the millisecond, which is the precision of MongoDB."""
+    """Return a time cut (not rounded) to the millisecond, which is the precision of times in MongoDB."""
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

@@ -19,9 +19,9 @@ def gzipped(plain: bytes, level: int = FAST) -> bytes:
 
 
 def should_compress(request: web.Request, plain: bytes) -> bool:
-    """Return True if the client that sent `request` accepts gzip, and `plain` is large enough to gain by it.
+    """Return True if the client that sent `request` accepts gzip, and `plain` is long enough to become smaller by it.
 
-    `plain` is the body of the answer, not compressed; it must have at least 1,000 bytes.
+    `plain` is the body of the answer, not compressed. It is long enough if it has at least 1,000 bytes.
     """
     return len(plain) >= _MIN_BYTES and _accepts_gzip(request)
 

@@ -13,8 +13,8 @@ _MAX_REASON_CHARACTERS = 500
 class DeadLetters:
     """Copies records that one service cannot understand to the topic `dead-letter`, and counts the copies by topic.
 
-    `service` is the service's name, `topic_prefix` comes before each topic's name, and `clock` returns the time that a
-    copy names.
+    `service` is the service's name, which each copy names. `topic_prefix` comes before each topic's name. `clock`
+    returns the time that is written into a copy's headers. `registry` gets the metric that counts the copies.
     """
 
     def __init__(
@@ -33,8 +33,8 @@ class DeadLetters:
     async def put(self, record: Record, reason: str) -> None:
         """Publish a copy of `record` to `dead-letter`, with headers that name the reason and the record's position.
 
-        Key and value stay unchanged; `reason` is cut to 500 characters. Return once Kafka has stored the copy. Raises
-        BrokerUnavailable.
+        The key and the value do not change. `reason` says why the record cannot be understood; it is cut to 500
+        characters. Return once Kafka has stored the copy. Raises BrokerUnavailable.
         """
         headers = {
             "dead_letter_reason": reason[:_MAX_REASON_CHARACTERS],

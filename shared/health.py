@@ -1,4 +1,4 @@
-"""The three routes of every service: /healthz says if the process is alive, /readyz if it is ready; and /metrics."""
+"""The three HTTP routes of every service: /healthz (is the process alive?), /readyz (is it ready?), and /metrics."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
@@ -42,7 +42,9 @@ class Health:
     def routes(self) -> list[web.RouteDef]:
         """Return aiohttp's routes of /healthz, /readyz and /metrics.
 
-        /healthz answers 503 if a consumer stands still, /readyz if the process is not ready.
+        /healthz answers 503 if a consumer makes no progress. If a request to /healthz names a worker's token, the
+        answer is 421 if that is not the token of this process, or if the process is draining. /readyz answers 503 if
+        the process is not ready.
         """
         return [
             web.get("/healthz", self._healthz),
@@ -62,7 +64,7 @@ class Health:
         return _answer({"status": "not ready" if faults else "ready", "faults": faults}, 503 if faults else 200)
 
     async def log_changes(self) -> None:
-        """Log which servers that the process depends on are unavailable, if these are not the same as at the last call.
+        """Log which servers are unavailable that the process depends on, if this has changed since the last call.
 
         Each service calls this method regularly, so that outages are in the log even if nobody requests /readyz.
         """
@@ -77,7 +79,7 @@ class Health:
     async def faults(self) -> dict[str, str]:
         """Return why the process is not ready, as texts by the name of a server or "service"; empty if it is ready.
 
-        Each server is asked now, and has four seconds to answer.
+        Each call asks all servers; a server has four seconds to answer.
         """
         faults = await self._unavailable()
         if not self.is_started:
@@ -108,7 +110,8 @@ class PortUnusable(Exception):
 async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[None]:
     """Serve an aiohttp application on `host` and `port` for as long as the context lasts.
 
-    When the context ends, requests under way have five seconds to finish. Raises PortUnusable.
+    When the context ends, requests under way have five seconds to finish. Raises PortUnusable if the port cannot be
+    used.
     """
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=5)
     await runner.setup()
@@ -120,7 +123,7 @@ async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[N
 
 
 async def listen(runner: web.BaseRunner, host: str, port: int) -> None:
-    """Make aiohttp's `runner` listen on `host` and `port`. Raises PortUnusable."""
+    """Make aiohttp's `runner` listen on `host` and `port`. Raises PortUnusable if the port cannot be used."""
     try:
         await web.TCPSite(runner, host, port, reuse_address=True).start()
     except OSError as error:

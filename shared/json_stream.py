@@ -1,6 +1,6 @@
-"""Reads a large JSON document one item after the other, in the memory of a single item.
+"""Reads a large JSON document one item after the other; at any time, only about one item is in memory.
 
-Only the standard library's decoder reads the JSON: a streaming parser in C that was tried before ended the process by a
+Only the standard library's decoder reads the JSON. A streaming parser in C was tried before: it ended the process by a
 segmentation fault at a number of 5,000 digits, and took all memory at 100,000 nested arrays.
 """
 
@@ -16,14 +16,15 @@ _IN_A_NUMBER = "0123456789.eE+-"
 
 
 class NotJson(ValueError):
-    """The document is not JSON, or an item of it is too large or nested too deeply; the message says why."""
+    """Raised if a document is not JSON, or an item of it is too large or nested too deeply; the message says why."""
 
 
 def items(file: IO[bytes]) -> Iterator[Any]:
-    """Yield the items of a JSON document one by one, from where `file` stands.
+    """Yield the items of a JSON document one by one; the document begins at the current position of `file`.
 
-    They are the elements of an array; of an object whose member `value` is an array, as in an OData page, the elements
-    of that; of any other document, the document itself. Raises NotJson after the items before the fault, and OSError.
+    The items of an array are its elements. The items of an object whose member `value` is an array, as in an OData
+    page, are the elements of `value`. Any other document is itself the only item. Raises NotJson at a fault, after the
+    items before it, and OSError if the file cannot be read.
     """
     text = _Text(file)
     match text.peek():
@@ -38,7 +39,7 @@ def items(file: IO[bytes]) -> Iterator[Any]:
 
 
 def _elements(text: "_Text") -> Iterator[Any]:
-    """Yield the elements of the array that begins at the next character."""
+    """Yield the elements of the array that begins at the next character. Raises NotJson at a fault."""
     text.skip("[")
     if text.peek() == "]":
         text.skip("]")
@@ -52,7 +53,10 @@ def _elements(text: "_Text") -> Iterator[Any]:
 
 
 def _page_or_object(text: "_Text") -> Iterator[Any]:
-    """Yield the elements of the member `value` of the object that begins here; the object itself if it is no page."""
+    """Yield the elements of the member `value` of the object that begins at the next character.
+
+    If the object has no member `value` that is an array, yield the object itself. Raises NotJson at a fault.
+    """
     members: dict[str, Any] = {}
     is_page = False
     text.skip("{")
@@ -74,7 +78,7 @@ def _page_or_object(text: "_Text") -> Iterator[Any]:
 
 
 class _Text:
-    """The text of a file, read in chunks; what was passed is forgotten."""
+    """The text of a file, read in chunks from the beginning to the end. Text that was passed is not kept in memory."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -85,7 +89,7 @@ class _Text:
         self._is_ended = False
 
     def peek(self) -> str:
-        """Pass blanks, and return the next character; "" at the end of the file."""
+        """Skip blanks, and return the next character without skipping it; "" at the end of the file."""
         while True:
             while self._at < len(self._text):
                 if self._text[self._at] not in _BLANKS:
@@ -96,13 +100,13 @@ class _Text:
             self._read_more()
 
     def skip(self, character: str) -> None:
-        """Pass blanks and the given character. Raises NotJson if another one comes."""
+        """Skip blanks and the character `character`. Raises NotJson if another character comes next."""
         if (found := self.peek()) != character:
             raise NotJson(f"expected {character!r}" + (f", not {found!r}" if found else ", not its end"))
         self._at += 1
 
     def value(self) -> Any:
-        """Pass the next JSON value, and return it. Raises NotJson."""
+        """Decode the next JSON value, skip it, and return it. Raises NotJson if no JSON value comes next."""
         self.peek()
         while True:
             try:
@@ -120,7 +124,7 @@ class _Text:
             self._read_more()
 
     def _read_more(self) -> None:
-        """Read a chunk, or at the end of the file remember that it has ended."""
+        """Read the next chunk of the file; if there is none, note that the file has ended. Raises NotJson."""
         kept = self._text[self._at :]
         # As much again as is kept: an item of many chunks is scanned only a few times from its beginning.
         chunk = self._file.read(max(_CHUNK_BYTES, len(kept)))

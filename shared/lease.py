@@ -16,11 +16,11 @@ _RELEASE_TIMEOUT_SECONDS = 0.5
 
 
 class Lease:
-    """The lease `name` on a loop, as one process, named `holder`, takes, extends and ends it in the store.
+    """The lease `name` on a loop: one process, named `holder`, takes, extends and ends it in the store.
 
     The lease ends ten seconds after it was last extended. Calls of `is_held` extend it, with one write to the store
-    every five seconds. `clock` returns the time that the store compares with other holders' times; `monotonic` returns
-    a time in seconds that never goes back, so that setting the clock back does not prolong the lease here.
+    every five seconds. `clock` returns the time that the store compares with other holders' times. `monotonic` returns
+    a time in seconds that never goes back, so that setting the clock back does not prolong the lease in this process.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Lease:
     async def is_held(self) -> bool:
         """Return True if this process holds the lease, False if another process does. Raises StoreUnavailable.
 
-        If the lease is not held, or ends within five seconds, first try to take or extend it.
+        If the lease is not held, or ends within five seconds, try to take or extend it first.
         """
         now, began = self._clock(), self._monotonic()
         if now + _DURATION / 2 > self._until or began - self._extended_at > _DURATION.total_seconds() / 2:
@@ -53,9 +53,10 @@ class Lease:
 
     @property
     def is_unexpired(self) -> bool:
-        """True while the lease that `is_held` last took or extended has not ended, by this process's own clocks.
+        """True until the lease that `is_held` last took or extended ends, by this process's own clocks.
 
-        No other process can have held the lease meanwhile. False if this process never held it. The store is not asked.
+        While this is True, no other process can have taken the lease. It is False if this process never held the lease.
+        The store is not asked.
         """
         is_recent = self._monotonic() - self._extended_at < _DURATION.total_seconds()
         return is_recent and self._clock() < self._until
@@ -63,8 +64,8 @@ class Lease:
     async def release(self) -> None:
         """End the lease in the store, so that another process can take it at once; do nothing if another has it.
 
-        If the store fails or does not answer within half a second, nothing is raised, and the lease ends when its time
-        is over.
+        If the store fails or does not answer within half a second, no error is raised, and the lease ends ten seconds
+        after it was last extended.
         """
         with suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(_RELEASE_TIMEOUT_SECONDS):

@@ -59,10 +59,10 @@ def configure(service: str, level: str, form: str) -> None:
 
 
 class LibraryLimit(logging.Filter):
-    """Lets each logger of a library write 10 lines a minute; the last of them says that others are left out.
+    """Lets each logger of a library write 10 lines a minute; the tenth line says that further lines are left out.
 
     In an outage of Kafka, aiokafka and Faust log each of their tries: 12,100 lines in 40 seconds. `monotonic` returns a
-    time in seconds.
+    time in seconds that never goes back. Loggers of our own packages have no limit.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -72,7 +72,10 @@ class LibraryLimit(logging.Filter):
         """By logger: when its minute began, and how many lines it has written since."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return True if the line may be written. The text of a logger's tenth line in a minute is extended."""
+        """Return True if the line may be written; `logging` calls this method for each line.
+
+        The text of the tenth line of a library's logger in a minute is extended.
+        """
         if record.name.split(".", 1)[0] in _OUR_PACKAGES:
             return True
         now = self._monotonic()
@@ -94,7 +97,10 @@ def silenced() -> Iterator[None]:
 
 
 def _is_unexpected(record: logging.LogRecord) -> bool:
-    """Return False for aiokafka's messages about conditions that services wait out and log themselves, else True."""
+    """Return False for aiokafka's messages that Kafka or a topic is missing, else True.
+
+    Services log these conditions themselves while they wait.
+    """
     return not (record.name.startswith("aiokafka") and str(record.msg).startswith(_EXPECTED_MESSAGES))
 
 

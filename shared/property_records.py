@@ -1,4 +1,4 @@
-"""Reads property records from bytes in any form that MLSs and ingests write: NDJSON, a JSON array, OData pages."""
+"""Reads property records from bytes in any form that MLSs and sites send: NDJSON, a JSON array, OData pages."""
 
 import codecs
 import json
@@ -24,9 +24,9 @@ _ENVELOPE_BYTES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """Names a part of a file that is no property record, and says why; `publish --json` prints these names.
+    """Names a part of a file that is not a usable property record, and says why not.
 
-    `where` names the line, the record, or the ListingKey.
+    `where` names the line, the record, or the ListingKey. `publish --json` prints both fields under their names.
     """
 
     where: str
@@ -34,11 +34,14 @@ class Unusable:
 
 
 class BrokenEnd(Unusable):
-    """The rest of a file that is not JSON from some record on: nothing after `where` can be read."""
+    """Names the end of a file that is not JSON: after the record that `where` names, nothing can be read."""
 
 
 def why_unsendable(record: PropertyRecord) -> str | None:
-    """Return why a property record cannot be an event on Kafka (a phrase for the sender); None if it can."""
+    """Return why a property record cannot be sent to Kafka as an event; None if it can.
+
+    The reason is a phrase for the one who sends the record.
+    """
     try:
         is_too_large = len(orjson.dumps(record)) > MAX_RECORD_BYTES - _ENVELOPE_BYTES
     except TypeError as error:  # JSON that orjson cannot write: half a character, 65 bits, or too deep
@@ -47,11 +50,11 @@ def why_unsendable(record: PropertyRecord) -> str | None:
 
 
 def read(file: IO[bytes], on_progress: OnProgress = lambda _: None) -> Iterator[PropertyRecord | Unusable]:
-    """Yield the property records of a file one by one, and each unusable part, without reading the whole into memory.
+    """Yield the property records of a file one by one, and an Unusable for each part that is no property record.
 
-    `file` must be seekable. It holds NDJSON, a JSON array, an OData page or one record; a line of NDJSON may itself be
-    an OData page. `on_progress` is called with the number of bytes read so far. Raises OSError if the file cannot be
-    read.
+    The file is not read into memory as a whole. `file` must be seekable. It holds NDJSON, a JSON array, an OData page
+    or one record; a line of NDJSON may itself be an OData page. `on_progress` is called with the number of bytes read
+    so far. Raises OSError if the file cannot be read.
     """
     begin = len(codecs.BOM_UTF8) if file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8 else 0
     file.seek(begin)
@@ -64,7 +67,7 @@ def read(file: IO[bytes], on_progress: OnProgress = lambda _: None) -> Iterator[
 
 
 def _has_more(file: IO[bytes]) -> bool:
-    """Return True if anything but blanks follows from where `file` stands."""
+    """Return True if anything but blanks comes after the current position of `file`."""
     while chunk := file.read(_CHUNK_BYTES):
         if chunk.strip():
             return True
@@ -80,9 +83,10 @@ def _is_json(line: bytes) -> bool:
 
 
 def _read_lines(file: IO[bytes], on_progress: OnProgress) -> Iterator[PropertyRecord | Unusable]:
-    """Yield the records of an NDJSON file and its unusable lines: a line holds a record or an OData page.
+    """Yield the property records of an NDJSON file, in which each line holds a record or an OData page.
 
-    `on_progress` is called after each line with the number of bytes read so far.
+    For each line or row that is no property record, yield an Unusable. `on_progress` is called after each line with the
+    number of bytes read so far.
     """
     read_bytes = 0
     for number, line in enumerate(file, 1):
@@ -99,8 +103,9 @@ def _read_lines(file: IO[bytes], on_progress: OnProgress) -> Iterator[PropertyRe
 
 
 def _read_document(file: IO[bytes], on_progress: OnProgress) -> Iterator[PropertyRecord | Unusable]:
-    """Yield the records of a file that is one JSON document; from where it is not JSON, one BrokenEnd instead.
+    """Yield the property records of a file that is one JSON document.
 
+    For each item that is no property record, yield an Unusable. At a place that is not JSON, yield a BrokenEnd and end.
     `on_progress` is called after each record with the number of bytes read so far.
     """
     number = 0

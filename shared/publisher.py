@@ -17,8 +17,8 @@ _TOPICS = {ListingSeen: LISTING_SEEN, ImageDownloaded: IMAGE_DOWNLOADED, ImageRe
 class Publisher:
     """Publishes the events of one service to Kafka, as CloudEvents on the topic of their type.
 
-    `source` is the service's name, the CloudEvents' `source`. `topic_prefix` comes before each topic's name. `clock`
-    returns the events' time.
+    `source` is the service's name, which is the `source` of the CloudEvents. `topic_prefix` comes before each topic's
+    name. `clock` returns the time that is written into the events.
     """
 
     def __init__(self, broker: Broker, topic_prefix: str, source: str, clock: Clock) -> None:
@@ -28,9 +28,9 @@ class Publisher:
         self._clock = clock
 
     async def publish(self, events: Iterable[AnyEvent]) -> None:
-        """Publish events to Kafka in order, and return once Kafka has stored them all.
+        """Publish events to Kafka in the given order, and return once Kafka has stored them all.
 
-        Raises BrokerUnavailable; some of the events may be stored all the same.
+        Raises BrokerUnavailable; some of the events may be stored nevertheless.
         """
         now = self._clock()
         await self._broker.publish(

@@ -36,7 +36,8 @@ _WORD = re.compile(r"[\w .,()&+-]{1,60}")
 class _PropertyRecord:
     """The property record of one `listing-seen` event, whose `Media` rows are not read yet.
 
-    `source` is the Kafka record of the event. `version` is None if it can be found only by reading the `Media` rows.
+    `source` is the Kafka record of the event, `fields` are the fields of the property record. `version` is None if it
+    can be found only by reading the `Media` rows.
     """
 
     source: Record
@@ -47,9 +48,10 @@ class _PropertyRecord:
     """None if the version can be found only by reading the `Media` rows."""
 
     def is_surely_stale(self, recorded: Version, now: datetime) -> bool:
-        """Return True if the record is stale beside the listing's recorded version, as told without its `Media` rows.
+        """Return True if the property record is certainly stale beside the listing's recorded version `recorded`.
 
-        False if the record is not stale, or if only `reconcile.apply` can tell.
+        The `Media` rows are not read. False if the record is not stale, or if only `reconcile.apply`, which gets the
+        rows, can tell. `now` is the current time.
         """
         # `hides`: the result must hold for a record that hides its listing too.
         return self.version is not None and is_stale(self.version, recorded, now, hides=True)
@@ -57,7 +59,7 @@ class _PropertyRecord:
     def read(self) -> Announcement:
         """Return the announcement that the property record makes, read by the feed's rules.
 
-        Raises InvalidPropertyRecord.
+        Raises InvalidPropertyRecord if the record cannot be understood.
         """
         return announcement.read(self.feed, self.fields, self.source.position, self.event_id)
 
@@ -65,8 +67,9 @@ class _PropertyRecord:
 class Recorder:
     """Handles batches of `listing-seen`: writes the announced listings to MongoDB, and counts the outcomes.
 
-    `listings` is the store that is written, `feeds` has the feeds by name, and `clock` returns the time of a change.
-    Records that cannot be understood are copied to `dead_letters`. The counter of outcomes is made in `registry`.
+    `listings` is the store to which listings are written, `feeds` has the feeds by name, and `clock` returns the
+    current time. Records that cannot be understood are copied to `dead_letters`. `registry` gets the metrics that count
+    the outcomes.
     """
 
     def __init__(
@@ -95,8 +98,10 @@ class Recorder:
     async def record(self, records: Sequence[Record]) -> None:
         """Write the listings that a batch of `listing-seen` changes; copy invalid records to the topic `dead-letter`.
 
-        A repeated batch changes no listing. If no other process writes the same listings, a batch takes two reads and
-        one write. Raises StoreUnavailable, Contention and BrokerUnavailable; some listings may be written all the same.
+        If a batch is handled again, it changes no listing. If no other process writes the same listings, a batch takes
+        two reads and one write. Raises StoreUnavailable if MongoDB does not answer, Contention if other processes keep
+        writing the same listing, ListingsUnwritable if a listing is too large for MongoDB, and BrokerUnavailable if
+        Kafka does not answer. Some listings may be written nevertheless.
         """
         seen, invalid = self._decode(records)
         recorded = await self._listings.recorded_states(list(seen)) if seen else {}
@@ -125,10 +130,10 @@ class Recorder:
     def _decode(
         self, records: Sequence[Record]
     ) -> tuple[Mapping[ListingId, Sequence[_PropertyRecord]], list[tuple[Record, str]]]:
-        """Decode a batch of `listing-seen`; return the property records by listing, and the records that are invalid.
+        """Decode a batch of `listing-seen`; return a pair: the property records by listing, and the invalid records.
 
-        The property records of a listing are in the order of the batch; their `Media` is not read yet. Each invalid
-        record comes with the reason, a text for the dead letter.
+        The property records of a listing are in the order of the batch; their `Media` rows are not read yet. Each
+        invalid record comes with the reason, a text for the dead letter.
         """
         seen: dict[ListingId, list[_PropertyRecord]] = {}
         invalid: list[tuple[Record, str]] = []
@@ -154,9 +159,10 @@ class Recorder:
     ) -> int:
         """Write the listings that announcements change; return how many listings were written.
 
-        `announcements` has, by listing, the announcements of this batch in their order. `recorded` has the ids of
-        listings that MongoDB is known to have; any other listing is taken as new, and is read only if its write is
-        refused. Raises StoreUnavailable, and Contention if other processes kept writing the same listing.
+        `announcements` has, by listing, the announcements of a batch in their order. `recorded` has the ids of the
+        listings that MongoDB is known to have. Any other listing is first treated as new, and is read only if its write
+        is refused. Raises StoreUnavailable if MongoDB does not answer, Contention if other processes keep writing the
+        same listing, and ListingsUnwritable if a listing is too large for MongoDB.
         """
         read = [listing_id for listing_id in announcements if listing_id in recorded]
         current = await self._listings.get_many(read) if read else {}
@@ -170,7 +176,7 @@ class Recorder:
         return written
 
     def _apply(self, before: Listing | None, announcements: Iterable[Announcement]) -> Listing | None:
-        """Return a listing as its announcements change it, applied in their order; None if none of them changes it.
+        """Return a listing as its announcements change it, applied in the given order; None if none changes it.
 
         `before` is the listing as it was read, None if it is not recorded. Nothing is written.
         """
@@ -180,7 +186,10 @@ class Recorder:
         return None if listing is before else listing
 
     def _name_unknown_words(self, announced: Announcement) -> None:
-        """Count the words of an announcement that no rule knows, and log each word that is new to this process."""
+        """Count an announcement's unknown words, and log each word that this process has not logged yet.
+
+        An unknown word is a category, status or flag that no rule knows.
+        """
         for unknown in announced.unknown_words:
             self._unknown_words.labels(announced.feed, unknown.field).inc()
             word = unknown.word if _WORD.fullmatch(unknown.word) else "(no word)"
@@ -202,7 +211,7 @@ class Recorder:
 
 
 def _report(listing: Listing, last: Announcement) -> None:
-    """Log that a listing was written, and record a span in the trace of `last`, the listing's last announcement."""
+    """Log that a listing was written, and record a span in the trace of `last`, its newest announcement."""
     _logger.info(
         "listing-recorded",
         feed=listing.feed,

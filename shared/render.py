@@ -17,10 +17,10 @@ Fragments of another version are rendered anew when they are read.
 
 
 class Renderer:
-    """Renders photos to the JSON fragments that answers to frontends are joined from.
+    """Renders photos to JSON fragments; answers to frontends are joined from these fragments.
 
     URLs in the fragments begin with `public_root`, which has no slash at its end. `version` is a hash of RULES and
-    `public_root`; it is stored with fragments, to tell which are outdated.
+    `public_root`. It is stored with fragments, so that fragments of another version are recognized as outdated.
     """
 
     def __init__(self, public_root: str) -> None:
@@ -39,7 +39,8 @@ class Renderer:
     def fragment(self, photo: Photo) -> str:
         """Return the JSON fragment of one photo: an object by the schema `Image` of the resolver's OpenAPI description.
 
-        Without a copy, the URL is that of the resolver's `serve`, and sizes are null.
+        If the photo has no copy, the fragment's URL is the resolver's path `serve` for the photo, and the sizes are
+        null.
         """
         return orjson.dumps(
             {
@@ -82,8 +83,8 @@ class Renderer:
 def _srcset_variants(copy: Copy) -> Iterable[Variant]:
     """Return one variant of a copy for each width, the narrowest first, since HTML allows each width once in a srcset.
 
-    They are uncropped and in the format of the variant named `full`: a browser may show any of them in its place. A
-    small photo has several variants with the same width; of these, `full` is chosen, or else the first.
+    All are uncropped and in the format of the variant named `full`, so that a browser may show any of them in place of
+    `full`. A small photo has several variants of the same width; of these, `full` is chosen, or else the first.
     """
     full = copy.full
     alike = [found for found in copy.variants if not found.is_cropped and found.content_type == full.content_type]

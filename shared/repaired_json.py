@@ -12,11 +12,11 @@ _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 
 
 def loads(body: bytes) -> Any:
-    """Return the value of a JSON text, with the faults of its characters repaired.
+    """Decode a JSON text, and return its value, with faulty characters repaired.
 
     Valid JSON is decoded as usual. Otherwise, a byte order mark is dropped, bytes that are not UTF-8 are read as
-    Windows-1252, raw control characters in texts are taken, NaN is null, and half of a surrogate pair becomes U+FFFD.
-    Raises orjson.JSONDecodeError if the text is not JSON after these repairs.
+    Windows-1252, raw control characters in texts are kept, NaN becomes None, and half of a surrogate pair becomes
+    U+FFFD. Raises orjson.JSONDecodeError if the text is not JSON even with these repairs.
     """
     try:
         return orjson.loads(body)
@@ -48,9 +48,10 @@ def _text(body: bytes) -> str:
 
 
 def repaired(value: Any) -> Any:
-    """Return a copy of a decoded JSON value whose texts can be encoded as UTF-8.
+    """Return a copy of a decoded JSON value, repaired so that all its texts can be encoded as UTF-8.
 
-    In its texts, two halves of a surrogate pair become their character, and half of a pair alone becomes U+FFFD.
+    If both halves of a surrogate pair follow each other in a text, they become their character. Half of a pair alone
+    becomes U+FFFD.
     """
     if isinstance(value, str):
         if not _SURROGATE.search(value):

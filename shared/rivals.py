@@ -1,7 +1,7 @@
-"""Finds a second process with the same worker's name: both would read the same partitions and share leases and claims.
+"""Finds a rival: a second process with the same worker's name, which would read the same partitions and share leases.
 
-A process that was killed may be started again at once with its name, so a record of the name is not enough: only a
-process that answers is a rival.
+A process that was killed may be started again at once with the same name. So a stored process with the name is not yet
+a rival: only one that answers is.
 """
 
 import secrets
@@ -19,8 +19,8 @@ _ANSWER_SECONDS = 2.0
 class WorkerIdentity:
     """Takes the worker's name for this process, in the store `workers`, unless another process with the name answers.
 
-    `service` is the service's name; the name and the address follow from the settings. `token` proves at `/healthz`
-    that an answer is of this process.
+    `service` is the service's name; the settings give the worker's name and address. `token` is random: by a request to
+    /healthz with this token, other processes find out whether this process is the one that answers.
     """
 
     def __init__(self, workers: Workers, settings: Settings, service: str) -> None:
@@ -35,10 +35,10 @@ class WorkerIdentity:
         """A sentence for the operator about the other process that has this worker's name; "" if none was found."""
 
     async def check(self) -> None:
-        """Take the worker's name, or set `rival` if another process that has it answers. Raises StoreUnavailable.
+        """Take the worker's name, or set `rival` if another process that has the name answers. Raises StoreUnavailable.
 
-        A service calls this method at its start, once it answers itself, and again every CHECK_SECONDS: of two
-        processes that start at the same time, the one that was first finds the other.
+        A service calls this method when it starts, once its port is open, and again every CHECK_SECONDS. If two
+        processes start at the same time, the one that took the name first finds the other in a later call.
         """
         holder = await self._workers.get(self._own.name)
         if holder == self._own:
@@ -54,7 +54,7 @@ class WorkerIdentity:
 
 
 async def _answers(worker: Worker) -> bool:
-    """Return True if the process `worker` itself, not another one at its address, answers within two seconds."""
+    """Return True if within two seconds the process `worker` answers, not another process at its address."""
     timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
     try:
         async with (

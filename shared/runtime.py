@@ -1,4 +1,4 @@
-"""Runs a service process: checks the settings, works until SIGTERM, and finishes the work in hand before it ends."""
+"""Runs a service process: checks the settings, works until SIGTERM, and drains before it ends."""
 
 import asyncio
 import ctypes
@@ -29,9 +29,9 @@ Serve = Callable[[Settings, Mapping[str, Feed], asyncio.Event], Coroutine[None, 
 class Loop:
     """A function that a service calls repeatedly, in the background, `pause_seconds` after each return.
 
-    A call is a *round*. `name` stands in the log. When the service stops, a round under way has two seconds to finish.
-    A round of a loop that `is_cancellable` is not waited for: it is cancelled as soon as the rounds of the other loops
-    have ended.
+    A call is a *round*. The log names the loop by `name`. When the service stops, a round under way has two seconds to
+    finish. If `is_cancellable` is True, the service does not wait for a round of this loop: the round is cancelled as
+    soon as those of the other loops have ended.
     """
 
     name: str
@@ -51,13 +51,14 @@ _M_TRIM_THRESHOLD, _M_ARENA_MAX = -1, -8  # glibc's malloc.h
 
 
 def run(service: str, serve: Serve, new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
-    """Load the settings, run a service until SIGTERM or SIGINT, then end the process.
+    """Load the settings, run a service until SIGTERM or SIGINT, then end the process: this function never returns.
 
-    `service` is the service's name, for the log and traces. `serve` is called once with the settings, the feeds by name
-    and an event; it does the work, and returns after the event is set, which a signal does. `new_loop` returns the
-    event loop to use; None stands for asyncio's own. This function never returns: the exit status of the process is 0,
-    or 2 if the settings cannot be used or another worker has the same name, or 1 if the consumer crashed or
-    the port cannot be used.
+    `service` is the service's name, for the log and traces. `serve` does the work of the service. It is called once
+    with the settings, the feeds by name, and an event that a signal sets; it returns after the event is set. `new_loop`
+    returns the event loop to use; None stands for asyncio's own.
+
+    The exit status of the process is 0 after a signal, 1 if the consumer crashed or the port cannot be used, and 2 if
+    the settings cannot be used or another worker has the same name.
     """
     try:
         settings, feeds = load()
@@ -92,8 +93,8 @@ def _exit_now() -> None:
 def _configure_malloc() -> None:
     """Make glibc use one heap for all threads of this process, and return freed memory to the system.
 
-    Do nothing with other C libraries. A scheduler that records 80,000 photos at once takes 155 MB instead of 203 MB,
-    and 122 MB later, at the same speed.
+    With another C library, do nothing. A scheduler that records 80,000 photos at once then takes 155 MB instead of 203
+    MB, and 122 MB afterwards, at the same speed.
     """
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         mallopt(_M_ARENA_MAX, 1)
@@ -119,9 +120,10 @@ async def work(
 ) -> None:
     """Run a service's consumer and loops until `stop` is set, and serve its health routes on its port meanwhile.
 
-    First wait until Kafka answers and has the consumer's topics. At the end, finish the batches in flight, for at most
-    5.5 seconds. If the consumer crashes, stop as well, and raise SystemExit with status 1. If another process with this
-    worker's name, as `identity` has it, answers, raise SystemExit with status 2; at the start, nothing is read then.
+    First, wait until Kafka answers and has the consumer's topics. At the end, finish the batches in flight, for at most
+    5.5 seconds. If the consumer crashes, stop as well, and raise SystemExit with status 1. `identity` finds another
+    process with this worker's name: if one answers, stop and raise SystemExit with status 2. If it answers already at
+    the start, read nothing from Kafka.
     """
     app = web.Application()
     app.add_routes(health.routes())
@@ -154,16 +156,17 @@ async def work(
 
 
 def _end_beside_rival(identity: WorkerIdentity) -> None:
-    """Raise SystemExit with status 2, and log why, if another process with this worker's name answers."""
+    """If another process with this worker's name was found, log it and raise SystemExit with status 2."""
     if identity.rival:
         _logger.error("worker-name-taken", error=identity.rival)
         sys.exit(_UNUSABLE_SETTINGS)
 
 
 async def wait_for_topics(settings: Settings, names: Sequence[str], stop: asyncio.Event) -> None:
-    """Wait until Kafka answers and has the topics with the full names `names`, or until `stop` is set.
+    """Wait until Kafka answers and has the topics `names`, or until the event `stop` is set.
 
-    Every second, log that Kafka does not answer or which topics are missing.
+    `names` are the full names, with the prefix of the settings. Every second, log that Kafka does not answer, or which
+    topics are missing.
     """
     while not stop.is_set():
         try:
@@ -189,7 +192,7 @@ async def sleep_unless(stop: asyncio.Event, seconds: float) -> None:
 async def running_loops(loops: Sequence[Loop]) -> AsyncIterator[None]:
     """Run the loops in the background, side by side, for as long as the context lasts.
 
-    When the context ends, wait up to two seconds for the rounds under way of loops that are not cancellable, then
+    When the context ends, wait up to two seconds for rounds under way, but not for rounds of cancellable loops. Then
     cancel all rounds that have not ended.
     """
     ending = asyncio.Event()
@@ -209,8 +212,8 @@ async def running_loops(loops: Sequence[Loop]) -> AsyncIterator[None]:
 async def _run_loop(loop: Loop, ending: asyncio.Event) -> None:
     """Call `loop.round` again and again until the event `ending` is set, `loop.pause_seconds` after each return.
 
-    An exception of a round is logged, not raised. After it, the pause is 0.4 seconds instead, doubled with each further
-    failure in a row, up to 5 seconds.
+    If a round raises an exception, it is logged, not raised. The next pause is then 0.4 seconds. It doubles with each
+    further failure in a row, up to 5 seconds.
     """
     failures = 0
     while not ending.is_set():

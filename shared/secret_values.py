@@ -17,17 +17,18 @@ class SecretUnreadable(ValueError):
 def read_secret(name: str) -> str:
     """Return the value of the secret whose variable is `name`; "" if it is not set.
 
-    The environment counts before `.env`. In each of them, a variable `name`_FILE holds the path of a file with the
-    value, or else the variable `name` holds the value. Raises SecretUnreadable.
+    The environment is searched first, then `.env`. In each, the variable `name`_FILE names a file that holds the value,
+    or else the variable `name` holds the value. Raises SecretUnreadable if the file cannot be used.
     """
     from_file = read_secret_file(name)
     return from_file if from_file is not None else os.environ.get(name) or dotenv_values(".env").get(name) or ""
 
 
 def read_secret_file(name: str) -> str | None:
-    """Return the value of the secret whose variable is `name`; None if it is in no file. Raises SecretUnreadable.
+    """Return the value of the secret whose variable is `name`, if it is in a file; else None.
 
-    A secret whose variable `name` is set in the environment is in no file that `.env` names.
+    The variable `name`_FILE names the file. The environment is searched first. If it holds the value itself, in the
+    variable `name`, `.env` is not searched. Raises SecretUnreadable if the file cannot be used.
     """
     for variables in (os.environ, dotenv_values(".env")):
         if (found := secret_in_file(name, variables)) is not None:
@@ -40,7 +41,8 @@ def read_secret_file(name: str) -> str | None:
 def secret_in_file(name: str, variables: Mapping[str, str | None]) -> str | None:
     """Return the content of the file that the variable `name`_FILE names, without spaces and line breaks at its ends.
 
-    `variables` are values by variable; None if the variable is missing or empty there. Raises SecretUnreadable.
+    `variables` has values by the names of variables. Return None if the variable is missing or empty there. Raises
+    SecretUnreadable if the file cannot be used.
     """
     path = variables.get(name + _FILE)
     return _content(name + _FILE, Path(path)) if path else None

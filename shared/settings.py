@@ -34,12 +34,13 @@ class SettingsInvalid(Exception):
 
 
 class _SecretFiles(PydanticBaseSettingsSource):
-    """Reads the settings that are in files: those whose variable, with _FILE at its end, names a file."""
+    """Reads the settings that are in files: the variable of such a setting ends with _FILE, and names a file."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[str | SecretUnreadable | None, str, bool]:
-        """Return the setting's value, None if it is in no file, then its name, and False: the value is not JSON.
+        """Return a triple: the setting's value, its name, and False, which tells pydantic that the value is not JSON.
 
-        If the file cannot be used, the value is the error, which the field's validation then reports.
+        The value is None if the setting is in no file. If the file cannot be used, the value is the error, which the
+        field's validation then reports. Pydantic asks for `field` too, which is not used.
         """
         try:
             return read_secret_file(f"IMAGES_{field_name.upper()}"), field_name, False
@@ -47,7 +48,10 @@ class _SecretFiles(PydanticBaseSettingsSource):
             return error, field_name, False
 
     def __call__(self) -> dict[str, str | SecretUnreadable]:
-        """Return the values of all settings that are in files, by name."""
+        """Return the values of all settings that are in files, by name, for pydantic.
+
+        If the file of a setting cannot be used, its value is the error.
+        """
         fields = self.settings_cls.model_fields
         found = {name: self.get_field_value(field, name)[0] for name, field in fields.items() if may_be_in_file(name)}
         return {name: value for name, value in found.items() if value is not None}
@@ -104,7 +108,11 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return where values are looked for, in this order: arguments, files of secrets, the environment, `.env`."""
+        """Return where pydantic looks for a setting's value, the first place first.
+
+        The places are: arguments, files of secrets, the environment, and `.env`. The last argument, pydantic's own
+        directory of secrets, is not used.
+        """
         return init_settings, _SecretFiles(settings_cls), env_settings, dotenv_settings
 
     @field_validator("*", mode="before")
@@ -188,14 +196,14 @@ class Settings(BaseSettings):
 
     @property
     def ingest_tokens(self) -> Sequence[str]:
-        """The tokens of which each lets a client of the ingest in; empty if nobody may send listings."""
+        """The tokens of the service `ingest`: a client with one of them may send listings. Empty if nobody may."""
         return _split(self.ingest_token.get_secret_value())
 
     @property
     def public_root(self) -> str:
         """The beginning of the public URLs of all objects, without a slash at its end.
 
-        It is the setting `public_url`, or the public bucket's URL at the S3 server if that is empty.
+        It is the setting `public_url`. If that is empty, it is the public bucket's URL at the S3 server.
         """
         return self.public_url or f"{self.s3_endpoint}/{self.bucket}"
 
@@ -205,9 +213,9 @@ class Settings(BaseSettings):
 
 
 def unknown_variables() -> dict[str, str]:
-    """Return the variables that begin with IMAGES_ but are no setting, each with the most similar setting's name.
+    """Return the variables that begin with IMAGES_ but are no setting, each with the most similar setting's variable.
 
-    The environment and `.env` are searched. The similar setting is "" if there is none.
+    The environment and `.env` are searched. The text is "" instead if no setting is similar.
     """
     names = [f"IMAGES_{name.upper()}" for name in Settings.model_fields]
     others = {f"IMAGES_{name.upper()}_FILE" for name in Settings.model_fields if may_be_in_file(name)}
@@ -219,7 +227,7 @@ def unknown_variables() -> dict[str, str]:
 
 
 def may_be_in_file(name: str) -> bool:
-    """Return True if the setting `name` holds a secret, or a part of one, so that it may be in a file."""
+    """Return True if the setting `name` may be in a file, because it holds a secret or belongs to one."""
     return Settings.model_fields[name].annotation is SecretStr or name in _PARTS_OF_SECRETS
 
 
@@ -232,7 +240,7 @@ def worker_name(settings: Settings, service: str) -> str:
 
 
 def load() -> tuple[Settings, dict[str, Feed]]:
-    """Return the settings of this process, and the feeds by name, as read from the file that the settings name.
+    """Return the settings of this process, and the feeds by name, which are read from the file that the settings name.
 
     Raises SettingsInvalid with all faults of the settings and the feeds.
     """
@@ -254,7 +262,10 @@ def load() -> tuple[Settings, dict[str, Feed]]:
 
 
 def _secret_faults(feeds: Mapping[str, Feed]) -> list[str]:
-    """Return a fault for each secret of the feeds, which are by name, whose file cannot be used."""
+    """Return texts about faults, one for each secret of the feeds whose file cannot be used.
+
+    `feeds` has the feeds by name. Empty if all files can be used.
+    """
     faults = []
     for feed in feeds.values():
         for key, name in {**feed.image_secret_names, **feed.reso_secret_names}.items():

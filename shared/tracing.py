@@ -26,9 +26,9 @@ _recorder: list[SpanRecorder] = []
 def configure(service: str) -> Callable[[], object]:
     """Turn on tracing in this process if OTEL_EXPORTER_OTLP_ENDPOINT is set: send spans to the collector at that URL.
 
-    `service` names the process in the traces. Return a function, to be called before the process ends, that sends the
-    spans not sent yet; while tracing is off, it does nothing. If the extra `otel` is not installed, log a warning and
-    leave tracing off.
+    `service` names the process in the traces. Return a function that sends the spans not sent yet; call it before the
+    process ends. While tracing is off, the function does nothing. If the extra `otel` is not installed, log a warning
+    and leave tracing off.
     """
     if not os.environ.get(_COLLECTOR):
         return lambda: None
