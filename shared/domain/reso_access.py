@@ -58,5 +58,5 @@ class ResoAccess:
 
     @property
     def overlap(self) -> timedelta:
-        """How much of what was read before is read again with each reading of changes."""
+        """How far before the newest change that was read the next reading of the MLS's changes begins."""
         return timedelta(minutes=self.overlap_minutes)

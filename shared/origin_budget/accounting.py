@@ -19,7 +19,7 @@ _BEFORE_SENDING = {Reason.BAD_URL, Reason.REFUSED_HOST, Reason.REFUSED_ADDRESS}
 
 @dataclass(frozen=True, slots=True)
 class EndedDownload:
-    """The end of a granted download, as the feed's ledger accounts for it."""
+    """The end of a granted download: what the feed's ledger must account for."""
 
     slot: str
     image_id: str
@@ -33,12 +33,12 @@ class EndedDownload:
 
 
 def with_ended(ledger: Ledger, feed: Feed, ended: Sequence[EndedDownload], now: datetime, *, jitter: float) -> Ledger:
-    """Return the feed's ledger after these downloads ended, in this order; nothing is written.
+    """Return the feed's ledger after these downloads ended, in the order of `ended`; the caller writes it.
 
-    The slots and unused planned times of the downloads are free again, and their bytes are counted. The origin's
-    answers may throttle the feed, and open or close its breaker. `jitter` from 0 to 1 makes a throttling for which the
-    origin named no time up to a quarter longer. If a download is accounted for twice, its slot, bytes and requests
-    change once.
+    The slots and the unused planned times of the downloads are free again, and their bytes are counted. The origin's
+    answers may throttle the feed, and open or close its breaker. `jitter`, a random number from 0 to 1, makes a
+    throttling up to a quarter longer if the origin named no time. A download may be accounted for twice: its slot,
+    bytes and requests are then changed only once.
     """
     ledger = advanced(ledger, feed, now)
     for download in ended:
@@ -59,8 +59,8 @@ def _without_slot(ledger: Ledger, download: EndedDownload) -> Ledger:
 def _after_answer(ledger: Ledger, download: EndedDownload, jitter: float) -> Ledger:
     """Return the ledger after the origin's answer to a download, which may throttle the feed or change its breaker.
 
-    `jitter`, from 0 to 1, is that of `with_ended`. The ledger is unchanged if the end of the download says nothing
-    about the origin: no request was sent, or the budget refused the last one.
+    `jitter` is the argument of `with_ended`. The ledger is unchanged if the download's end says nothing about the
+    origin: no request was sent, the budget refused the last request, or the worker knows that the answer says nothing.
     """
     if download.sent_at is None or (download.failure and download.failure.reason in _BEFORE_SENDING):
         return ledger

@@ -18,9 +18,9 @@ CLOCK_STEP_MICROS = 5 * SECOND_MICROS
 def advanced(ledger: Ledger, feed: Feed, now: datetime) -> Ledger:
     """Return the feed's ledger as of `now`, the store's time: without old requests, expired slots and an ended pause.
 
-    A request is old once it has left all windows. For each expired slot, the bytes of the largest allowed file are
-    counted, as nobody knows how many bytes its dead worker received. If the store's clock was set back, the ledger's
-    times are set back with it, as if no time had passed.
+    A request is old once it has left all windows. Nobody knows how many bytes the dead worker of an expired slot
+    received, so the bytes of the largest allowed file are counted. If the store's clock was set back, the ledger's
+    times are moved back by as much.
     """
     moment = to_moment(now)
     if ledger.as_of > moment + CLOCK_STEP_MICROS:
@@ -44,10 +44,11 @@ def advanced(ledger: Ledger, feed: Feed, now: datetime) -> Ledger:
 
 
 def with_earlier_runs_expired(ledger: Ledger, worker: str, run: str, now: datetime) -> Ledger:
-    """Return the ledger in which the slots of the worker's runs other than `run` expire at `now`, or earlier.
+    """Return the ledger in which the slots of the worker's earlier runs expire at `now`, or at their earlier end.
 
-    Applied with a process's first change of each feed's ledger: the connections of an earlier run ended with its
-    process. `worker` and `run` are the short names with which slots begin, each followed by a dash.
+    A process does this with its first change of each feed's ledger: an earlier run's connections ended with its
+    process. The names of slots begin with `worker` and `run`, the short names of a worker and of one of its runs, each
+    followed by a dash. `run` is the present run.
     """
     worker_prefix, run_prefix, moment = f"{worker}-", f"{worker}-{run}-", to_moment(now)
     dead = {slot for slot in ledger.slots if slot.startswith(worker_prefix) and not slot.startswith(run_prefix)}
@@ -60,10 +61,9 @@ def with_earlier_runs_expired(ledger: Ledger, worker: str, run: str, now: dateti
 def _set_back(ledger: Ledger, micros: int) -> Ledger:
     """Return the ledger with its times moved back by `micros` microseconds.
 
-    `advanced` calls this if it finds the database's clock more than 5 s behind the ledger's last use, which means that
-    the clock was set back. Only the times of an operator's pause stay, because nobody knows whether the pause was
-    written before or after the clock was set back. A pause that lasts too long does less harm than a pause that ends
-    too early.
+    `advanced` calls this function if the store's time is more than 5 s behind the ledger's last use: the store's clock
+    was set back then. Only the times of an operator's pause stay, because nobody knows whether the pause was written
+    before or after that. A pause that lasts too long does less harm than a pause that ends too early.
     """
 
     def moved(at: Moment) -> Moment:

@@ -26,10 +26,10 @@ _UNWELL = {Reason.THROTTLED, Reason.ORIGIN_ERROR, Reason.UNREACHABLE, Reason.TIM
 def after_answer(ledger: Ledger, slot: str, image_id: str, failure: Failure | None) -> Ledger:
     """Return the ledger after the origin's answer to a request; `failure` is None for a good answer.
 
-    `slot` is the slot of the download that made the request, `image_id` its photo. While the breaker is closed, the
-    answer adds to the failures in a row or ends the row, and the breaker opens once the row is long enough
-    (`OPENS_AFTER`). While the breaker is open, only the answer to its probe counts, the download that has the breaker's
-    `probe_slot`: a healthy origin closes the breaker, and otherwise the wait for the next probe doubles, up to 30 s.
+    `slot` is the slot of the download that sent the request, `image_id` its photo. While the breaker is closed, the
+    answer lengthens or ends the row of failures; a long enough row (`OPENS_AFTER`) opens the breaker. While the breaker
+    is open, only the answer to its probe counts, which is the download with the slot `probe_slot`. A healthy origin
+    closes the breaker; otherwise the wait before the next probe doubles, up to 30 s.
     """
     if ledger.breaker is None:
         return _counted(ledger, image_id, failure)
@@ -39,10 +39,10 @@ def after_answer(ledger: Ledger, slot: str, image_id: str, failure: Failure | No
 def _counted(ledger: Ledger, image_id: str, failure: Failure | None) -> Ledger:
     """Return the ledger after the origin's answer to a download of the photo `image_id`, while the breaker is closed.
 
-    `failure` is None for a good answer. A failure whose reason the breaker counts (`_COUNTED_AS`) joins the row of
-    failures for that reason, once for each photo, or begins a new row; the breaker opens if the row is then long
-    enough. A good answer, or a failure that shows a healthy origin, ends the row. A failure for one of the other
-    reasons in `_UNWELL` changes nothing.
+    `failure` is None for a good answer. The breaker counts failures for the reasons in `_COUNTED_AS`: such a failure
+    joins the row of failures for the same reason, or begins a new row. A photo is counted once in a row. The breaker
+    opens if the row is long enough. A good answer, or a failure that shows a healthy origin, ends the row. A failure
+    for another of the reasons in `_UNWELL` changes nothing.
     """
     counted_as = _COUNTED_AS.get(failure.reason) if failure else None
     if counted_as is None:
@@ -63,9 +63,9 @@ def _counted(ledger: Ledger, image_id: str, failure: Failure | None) -> Ledger:
 def _probed(ledger: Ledger, breaker: Breaker, failure: Failure | None) -> Ledger:
     """Return the ledger after the origin's answer to the probe of the open `breaker`; `failure` is None for a good one.
 
-    A good answer closes the breaker, and so does a failure that shows a healthy origin. After any other failure, also
-    one for the reason for which the breaker opened, the breaker stays open, and the wait before the next probe is twice
-    as long as the last, at most 30 s.
+    A good answer closes the breaker, and so does a failure that shows a healthy origin. After any other failure, and
+    after one for the reason that opened the breaker, the breaker stays open. The wait before the next probe is then
+    twice as long as the last, at most 30 s.
     """
     is_unwell = failure and (failure.reason in _UNWELL or _COUNTED_AS.get(failure.reason) is breaker.reason)
     if not is_unwell:

@@ -68,7 +68,7 @@ None in place of the ledger: it changes nothing."""
 
 @dataclass(frozen=True, slots=True)
 class _Change(Generic[T]):
-    """A change of a feed's ledger: the ledger before and after it, and the answer of the rule that made it."""
+    """A change of a feed's ledger: the ledger before and after it, and what the rule that made the change answers."""
 
     before: Ledger
     after: Ledger
@@ -79,7 +79,7 @@ class _Change(Generic[T]):
 
 @dataclass(slots=True)
 class _FeedState:
-    """The state of a feed in this process: facts that are not in the ledger yet, and the signals of its tasks."""
+    """What this process knows of a feed and has not written to its ledger yet, and the signals to its waiting tasks."""
 
     throttled_until: datetime = _LONG_AGO
     """Until when the feed is throttled by answers that no write of the ledger accounts for yet."""
@@ -93,7 +93,7 @@ class _FeedState:
 
 
 class OriginBudget:
-    """The budgets of all feeds, as one worker process uses them. All workers share the feeds' ledgers in MongoDB."""
+    """The budgets of all feeds, for one worker process. All workers share the feeds' ledgers in MongoDB."""
 
     def __init__(
         self,
@@ -103,10 +103,11 @@ class OriginBudget:
         monotonic: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """Start without a ledger: the ledger of each feed is read when the feed is first asked for.
+        """Create the object without reading a ledger: a feed's ledger is read when the feed is first asked for.
 
-        `worker` is this worker's name, which stays the same over restarts, so that the slots of an earlier run can be
-        freed. `monotonic` is a clock in seconds, and `chance` gives random numbers from 0 to 1 for jitter.
+        `worker` is this worker's name. It must stay the same over restarts, so that the slots of an earlier run can be
+        freed. `monotonic` returns a time in seconds that never goes back. `chance` returns a random number from 0 to 1,
+        for jitter.
         """
         # A hash: names may contain dots, and MongoDB takes the dots of a key for a path.
         self._worker, self._run = hashlib.sha256(worker.encode()).hexdigest()[:8], uuid.uuid4().hex[:8]
@@ -119,9 +120,9 @@ class OriginBudget:
         self._is_closed = False
 
     def close(self) -> None:
-        """Let this process grant no more downloads; running downloads go on.
+        """Make this process get no more downloads granted, because it is about to end; running downloads go on.
 
-        Each `take` that waits now, and each later call, returns an empty batch at once.
+        Each `take` that waits now, and each later call of it, returns an empty batch at once.
         """
         self._is_closed = True
         for state in self._feeds.values():
@@ -139,12 +140,16 @@ class OriginBudget:
     ) -> DownloadBatch:
         """Ask the feed's budget for `count` downloads; return those that were granted, at most `feed.batch_size`.
 
-        `priority` decides which share of each limit may be used. If no download is granted at once, ask again for up to
-        `wait_seconds`; then return an empty batch, whose `ask_again_at` says when to ask again (None after `close`).
+        `priority` decides which share of each limit may be used. If no download is granted at once, the budget is asked
+        again for up to `wait_seconds`. After that, an empty batch is returned, whose `ask_again_at` says when to ask
+        again; it is None after `close`.
+
         `failed_before` is True if all the photos to download failed before: while the breaker is open, they leave its
-        probe to other photos for some seconds. `ignores_breaker` is True for requests that go to the MLS's API, which
-        the breaker of the hosts of photos does not concern. Raises StoreUnavailable and Contention if the ledger cannot
-        be read or written.
+        probe to other photos for some seconds. `ignores_breaker` is True for requests to the MLS's API, because the
+        breaker is about the image hosts only.
+
+        Raises StoreUnavailable if the ledger cannot be read or written, and Contention if other workers keep changing
+        it.
         """
         state, give_up = self._state(feed), self._monotonic() + wait_seconds
         demand = Demand(
@@ -171,9 +176,10 @@ class OriginBudget:
         return DownloadBatch(feed, [], None)
 
     async def resumes_at(self, feed: Feed) -> datetime | None:
-        """Return when to ask for downloads again if the feed is suspended now; None if it is not.
+        """Return when to ask for downloads again if the feed is suspended now; None if it is not suspended.
 
-        Raises StoreUnavailable if the feed's ledger cannot be read.
+        None also if the breaker is open and its next probe is due. Raises StoreUnavailable if the feed's ledger cannot
+        be read.
         """
         await self._ledgers.refresh(feed.name)
         at = suspension.grants_resume_at(advanced(self._ledgers.newest(feed.name), feed, self._clock.now()))
@@ -182,10 +188,12 @@ class OriginBudget:
     async def wait_for_planned_time(self, download: GrantedDownload) -> bool:
         """Wait until the planned time of the download's next request; return True if the request may be sent now.
 
-        If the request misses its planned time, plan and wait for another one, up to three in all. Return False if the
-        feed is suspended when the time comes, or if the budget has no other time: `download.due_at` then says when to
-        attempt the photo again. Raises StoreUnavailable and Contention if the ledger, which says whether the feed is
-        suspended, cannot be read or written.
+        If the request misses its planned time, another time is planned and waited for, up to three times in all. Return
+        False if the feed is suspended at the planned time, or if the budget has no other time; `download.due_at` then
+        says when to attempt the photo again.
+
+        Raises StoreUnavailable if the ledger cannot be read or written, and Contention if other workers keep changing
+        it.
         """
         feed, state = download.feed, self._state(download.feed)
         for _ in range(_MAX_PLANS):
@@ -207,10 +215,13 @@ class OriginBudget:
     async def confirm_on_time(self, download: GrantedDownload) -> bool:
         """Return True if the download's request may be written now that its connection is made.
 
-        Called after `wait_for_planned_time` or `wait_for_another_request` allowed the request. If connecting took so
-        long that the request missed its planned time, wait for another one, as `wait_for_planned_time` does. Return
-        False if the request must not be written: `download.due_at` then says when to attempt the photo again. Raises
-        StoreUnavailable and Contention.
+        The caller has called `wait_for_planned_time` or `wait_for_another_request` before, and it returned True. If
+        connecting took so long that the request missed its planned time, wait for another one, as
+        `wait_for_planned_time` does. Return False if the request must not be written: `download.due_at` then says when
+        to attempt the photo again.
+
+        Raises StoreUnavailable if the ledger cannot be read or written, and Contention if other workers keep changing
+        it.
         """
         if not is_on_time(download.feed, download.planned_at, self._clock.now()):
             is_allowed = await self.wait_for_planned_time(download)
@@ -224,8 +235,10 @@ class OriginBudget:
         """Plan one more request of a running download, to follow a redirect, and wait for the planned time.
 
         Return True if the request may be sent now. Return False if the budget has no time for the request, or if the
-        feed is suspended: `download.due_at` then says when to attempt the photo again. Raises StoreUnavailable and
-        Contention.
+        feed is suspended: `download.due_at` then says when to attempt the photo again.
+
+        Raises StoreUnavailable if the ledger cannot be read or written, and Contention if other workers keep changing
+        it.
         """
         return await self._plan_anew(download, unused=None) and await self.wait_for_planned_time(download)
 
@@ -239,12 +252,12 @@ class OriginBudget:
     ) -> None:
         """Record that a download of the batch ended; `failure` is None after a good answer.
 
-        `says_nothing` is True if the answer says nothing about the origin, so that it changes no throttling and no
-        breaker.
+        If `says_nothing` is True, the answer says nothing about the origin: it changes no throttling and no breaker. A
+        download whose end is recorded already is ignored.
 
-        The ledger is written at once if the origin throttles, or if this is the last download of the batch to end;
-        otherwise the next write accounts for the end. A write that fails is logged, and this process's next write
-        accounts for the end too. A download whose end is recorded already is ignored.
+        The ledger is written at once if the origin throttles, or if this is the last download of the batch to end.
+        Otherwise this process's next write of the ledger accounts for the end. A write that fails is logged, and the
+        next write accounts for the end instead.
         """
         if download not in batch.running:
             return
@@ -264,8 +277,8 @@ class OriginBudget:
     async def give_back(self, batch: DownloadBatch) -> None:
         """Free the slots of all downloads of the batch in the feed's ledger, and account for every download that ended.
 
-        A download whose end is not recorded counts neither as a good answer nor as a failure of the origin. A write
-        that fails is logged, and this process's next write accounts for the batch.
+        A download without a recorded end counts neither as a good answer nor as a failure. A write that fails is
+        logged, and this process's next write of the ledger accounts for the batch instead.
         """
         self._state(batch.feed).ended += [replace(download.ended(None), sent_at=None) for download in batch.running]
         batch.running.clear()
@@ -280,12 +293,14 @@ class OriginBudget:
             _logger.warning("ledger-write-failed", feed=feed.name, downloads=len(state.ended), error=str(error))
 
     async def _plan_anew(self, download: GrantedDownload, *, unused: datetime | None) -> bool:
-        """Plan one more request of the running download in the feed's ledger.
+        """Plan one more request of the running download in the feed's ledger; return True if the budget has a time.
 
-        `unused` is the planned time that its request missed, which becomes free for other requests if the budget has
-        another time; None if the request is for a redirect. Return True and set `download.planned_at` if the budget has
-        a time for the request. Otherwise return False and set `download.due_at`. Raises StoreUnavailable and
-        Contention.
+        `unused` is the planned time that the request missed, None if the request follows a redirect. The missed time
+        becomes free for other requests if the budget has another time. `download.planned_at` is set if the result is
+        True; otherwise `download.due_at` is set.
+
+        Raises StoreUnavailable if the ledger cannot be read or written, and Contention if other workers keep changing
+        it.
         """
         feed = download.feed
 
@@ -304,9 +319,12 @@ class OriginBudget:
     async def _change(self, feed: Feed, rule: Rule[T]) -> T:
         """Account for all ended downloads, apply `rule` to the feed's ledger and write it; return the rule's answer.
 
-        `rule` gets the ledger and the store's time, and returns the ledger to write (None for no change) and its
-        answer; it is called again if another worker wrote the ledger meanwhile. Nothing is written if the ledger did
-        not change. Raises StoreUnavailable, and Contention if other workers changed the ledger before each write.
+        `rule` gets the ledger and the store's time. It returns the ledger to write, None for no change, and an answer.
+        If another worker wrote the ledger meanwhile, `rule` is called again. Nothing is written if the ledger did not
+        change.
+
+        Raises StoreUnavailable if the ledger cannot be read or written, and Contention if other workers keep changing
+        it.
         """
         state = self._state(feed)
 
@@ -357,7 +375,10 @@ def _taking(feed: Feed, demand: Demand) -> Rule[Grant]:
 
 
 def _for_api(rule: Rule[T]) -> Rule[T]:
-    """Return a rule that does as `rule` would with a closed breaker, and leaves the breaker as it is."""
+    """Return `rule` changed for requests to the MLS's API, because the breaker is about the image hosts only.
+
+    The returned rule calls `rule` with the ledger as if its breaker were closed, and keeps the ledger's breaker.
+    """
 
     def without_breaker(ledger: Ledger, now: datetime) -> tuple[Ledger | None, T]:
         changed, answer = rule(replace(ledger, breaker=None), now)
@@ -371,10 +392,10 @@ def _slot_seconds(feed: Feed) -> float:
 
 
 def _report(feed: Feed, before: Ledger, after: Ledger) -> None:
-    """Log whether a write of the feed's ledger throttled the feed longer, or opened or closed its breaker.
+    """Log whether a write of the feed's ledger throttled the feed for longer, or opened or closed its breaker.
 
-    `before` and `after` are the ledger before and after the write. Only the worker that made the write calls this, so
-    that each change is logged once.
+    `before` and `after` are the ledger before and after the write. Only the worker that wrote the ledger calls this
+    function, so that each change is logged once.
     """
     if after.throttled_until > before.throttled_until:
         _logger.warning("feed-throttled", feed=feed.name, reason=after.reason)

@@ -26,7 +26,7 @@ class _Cached:
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def keep(self, stored: StoredLedger) -> None:
-        """Keep this ledger in memory unless a newer one is kept.
+        """Keep this ledger in memory, unless the one in memory is newer.
 
         Readings and writes may end in another order than they began.
         """
@@ -35,7 +35,7 @@ class _Cached:
 
 
 class LedgerCache:
-    """The stored ledgers, with the newest ledger of each feed kept in memory. Each reading adjusts the shared clock."""
+    """The stored ledgers, with the newest ledger of each feed kept in memory. Each reading also corrects `clock`."""
 
     def __init__(self, ledgers: Ledgers, clock: SharedClock, monotonic: Callable[[], float]) -> None:
         self._ledgers = ledgers
@@ -44,10 +44,11 @@ class LedgerCache:
         self._cached: dict[str, _Cached] = {}
 
     async def get(self, feed: str) -> StoredLedger:
-        """Read the feed's ledger from the store and keep it in memory; return the newest ledger that is kept.
+        """Read the feed's ledger from the store; return the newest ledger that this process has of the feed.
 
-        A concurrent call may have read or written a newer ledger. Raises StoreUnavailable, also if the store answers
-        three readings too slowly for the shared clock.
+        It may be newer than the one just read, if a concurrent call has read or written the ledger. Raises
+        StoreUnavailable if the store does not answer, or answers three readings too slowly for the shared clock to know
+        the store's time.
         """
         cached = self._of(feed)
         for _ in range(_MAX_READINGS):
@@ -63,8 +64,8 @@ class LedgerCache:
     async def replace(self, feed: str, document: Document, expected_revision: int) -> bool:
         """Write the feed's ledger to the store if its revision there is still `expected_revision`.
 
-        Return True if the ledger was written; it is then kept in memory. Otherwise return False, and the next reading
-        is kept whatever its revision, as an operator may have restored an older ledger. Raises StoreUnavailable.
+        Return True if the ledger was written; it is then kept in memory. If it was not written, the next reading is
+        kept whatever its revision is, because an operator may have restored an older ledger. Raises StoreUnavailable.
         """
         cached = self._of(feed)
         is_written = await self._ledgers.replace(feed, document, expected_revision)
@@ -77,7 +78,7 @@ class LedgerCache:
     async def refresh(self, feed: str) -> None:
         """Read the feed's ledger from the store and keep it in memory, unless the last reading began at most 0.1 s ago.
 
-        Concurrent calls share a reading. Raises StoreUnavailable.
+        Concurrent calls share one reading. Raises StoreUnavailable.
         """
         cached = self._of(feed)
         async with cached.reading:
@@ -85,9 +86,9 @@ class LedgerCache:
                 await self.get(feed)
 
     def newest(self, feed: str) -> Ledger:
-        """Return the newest ledger of the feed that this process has in memory; nothing is read from the store.
+        """Return the newest ledger of the feed that this process has in memory; the store is not asked.
 
-        Return an unused ledger if the feed's ledger has not been read yet.
+        If the feed's ledger was not read yet, return an unused ledger.
         """
         return self._of(feed).stored.ledger
 

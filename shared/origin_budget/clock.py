@@ -11,24 +11,24 @@ _STORE_RESOLUTION_SECONDS = 0.001
 
 
 class SharedClock:
-    """A clock that shows the store's time, the same in each worker whatever the clock of the worker's machine shows.
+    """A clock that shows the store's time, and so the same time in all workers, whatever their machines' clocks show.
 
-    Each reading of the store's time sets a lower and an upper bound for the difference between the store's clock and
+    Each reading of the store's time gives a lower and an upper bound for the difference between the store's clock and
     this process's monotonic clock. The bounds that fit all readings are narrower than those of a single reading.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
-        """Start without a known time. `monotonic` is this process's monotonic clock, in seconds."""
+        """Create a clock that does not know the time yet. `monotonic` is this process's monotonic clock, in seconds."""
         self._monotonic = monotonic
         self._low, self._high = float("-inf"), float("inf")
         self._learned = monotonic()
 
     def learn(self, before: float, after: float, store_time: datetime) -> None:
-        """Narrow the bounds with a reading of the store's time, `store_time`, which is cut to the millisecond.
+        """Narrow the bounds by a reading of the store's time: `store_time`, rounded down to the millisecond.
 
-        `before` and `after` are the times of the monotonic clock, in seconds, between which the store's time was read.
-        If no difference of the clocks fits all readings, the store's clock was set, or another server answers: then the
-        bounds are those of this reading alone.
+        `before` and `after` are the monotonic clock's times, in seconds, just before and just after the reading. If the
+        bounds of all readings have no difference in common, the store's clock was set, or another server answers. The
+        bounds are then those of this reading alone.
         """
         low, high = store_time.timestamp() - after, store_time.timestamp() + _STORE_RESOLUTION_SECONDS - before
         drifted = _DRIFT * max(0.0, after - self._learned)
@@ -39,9 +39,9 @@ class SharedClock:
 
     @property
     def is_known(self) -> bool:
-        """True if the bounds are at most a second apart, which is narrow enough to plan requests by this clock."""
+        """True if the bounds are at most a second apart, so that requests can be planned by this clock."""
         return self._high - self._low <= _KNOWN_WITHIN_SECONDS
 
     def now(self) -> datetime:
-        """Return the store's time now, in UTC: halfway between the bounds. `learn` must have been called before."""
+        """Return the store's time now, in UTC, by the middle of the bounds. Call `learn` at least once before."""
         return datetime.fromtimestamp(self._monotonic() + (self._low + self._high) / 2, UTC)

@@ -16,7 +16,7 @@ Document = Mapping[str, Any]
 
 
 def to_document(ledger: Ledger) -> Document:
-    """Return the document as which MongoDB stores the ledger. JSON and BSON keep all its values exactly."""
+    """Return the document as which the ledger is stored. JSON and BSON keep all its values exactly."""
     return {
         "seen": ledger.as_of,
         "slots": dict(ledger.slots),
@@ -32,9 +32,9 @@ def to_document(ledger: Ledger) -> Document:
 
 
 def from_document(stored: Document) -> Ledger:
-    """Return the ledger that a stored document holds; an unused ledger for an empty document.
+    """Return the ledger that is stored as this document; an unused ledger for an empty document.
 
-    Older versions of the code did not write all keys. A field whose key is missing is as in an unused ledger.
+    Older versions of the code did not write all keys. A field whose key is missing gets the value of an unused ledger.
     """
     unused = Ledger()
     run_of = stored.get("run_of")
@@ -59,12 +59,12 @@ def from_document(stored: Document) -> Ledger:
 
 
 def with_pause(stored: Document, pause: Pause) -> Document:
-    """Return the document of a stored ledger with this pause of an operator; all other keys are unchanged."""
+    """Return the document of a stored ledger with this pause by an operator; all other keys are unchanged."""
     return {**stored, "halt": _pause_document(pause)}
 
 
 def without_suspensions(stored: Document) -> Document:
-    """Return the document of a stored ledger without pause, throttling and open breaker.
+    """Return the document of a stored ledger without its suspensions: pause, throttling and open breaker.
 
     All other keys are unchanged.
     """

@@ -11,7 +11,7 @@ from shared.origin_budget.accounting import EndedDownload
 
 @dataclass(slots=True)
 class GrantedDownload:
-    """A download that the budget granted: a slot, the right to run it, and a planned time for its next request."""
+    """A download that the budget granted: it has a slot, and a planned time for its next request."""
 
     slot: str
     planned_at: datetime
@@ -33,22 +33,26 @@ class GrantedDownload:
     received_bytes: int = 0
 
     def receive(self, count: int) -> None:
-        """Count `count` more received bytes, in memory. The budget is charged for them however the download ends."""
+        """Count `count` more received bytes, in memory.
+
+        The budget counts them, whether the download succeeds or fails.
+        """
         self.received_bytes += count
 
     def refuse(self, due_at: datetime) -> None:
-        """Note, in memory, that the budget refuses the download's next request, so that its planned time is unused.
+        """Note, in memory, that the budget refuses the download's next request; its planned time is then unused.
 
-        `due_at` is when to attempt the photo again. The end of the download frees the planned time in the ledger.
+        `due_at` is when to attempt the photo again. The ledger learns of the unused time when the download's end is
+        recorded.
         """
         self.due_at = due_at
         self.unused.append(self.planned_at)
 
     def ended(self, failure: Failure | None) -> EndedDownload:
-        """Return this download's end as the ledger accounts for it; `failure` is None after a good answer.
+        """Return this download's end, for the ledger to account for; `failure` is None after a good answer.
 
-        If the budget refused a request of the download, the end says nothing about the origin. If the download sent no
-        request, its planned time is unused.
+        If the budget refused one of the download's requests, the end says nothing about the origin. If the download
+        sent no request, its planned time is unused.
         """
         never_sent = [self.planned_at] if self.sent_at is None and self.due_at is None else []
         sent_at = None if self.due_at else self.sent_at
@@ -58,7 +62,7 @@ class GrantedDownload:
 
 @dataclass(slots=True)
 class DownloadBatch:
-    """The downloads that a feed's ledger granted with one write; empty if it granted none."""
+    """The downloads that one write of a feed's ledger granted; empty if it granted none."""
 
     feed: Feed
     downloads: list[GrantedDownload]

@@ -28,7 +28,7 @@ _PROBE_YIELDS_MICROS = 3 * SECOND_MICROS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """A worker's request for downloads of one priority from a feed's ledger."""
+    """A worker's request for downloads of one priority, to be granted from a feed's ledger."""
 
     count: int
     priority: Priority
@@ -51,7 +51,7 @@ class PlannedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The answer to a demand: the requests that were granted, in the order of their planned times."""
+    """The answer to a demand: the requests that were granted, in the order of their planned times; empty if none."""
 
     requests: tuple[PlannedRequest, ...] = ()
     ask_again_at: datetime | None = None
@@ -61,10 +61,12 @@ class Grant:
 def take(ledger: Ledger, feed: Feed, demand: Demand, now: datetime) -> tuple[Ledger | None, Grant]:
     """Grant as many of the demanded downloads as the feed's limits allow now, at most `feed.batch_size`.
 
-    Each granted download gets a slot and a planned request. Return the ledger to store, or None if there is nothing to
-    store, and the grant. Requests are planned at most `Limits.horizon_micros` ahead. A demand that is not viewed gets
-    all requests that fit into such a period at once. If these do not fit yet, the demand gets none, and `ask_again_at`
-    is when they will fit: otherwise many workers would each get a single request for each write.
+    Return the ledger to store, None if there is nothing to store, and the grant. Each granted download gets a slot and
+    a planned request, at most `Limits.horizon_micros` ahead.
+
+    Other priorities than viewed get a whole period of `Limits.horizon_micros` at once: all requests that fit into it,
+    or none if the period would end too far ahead. `ask_again_at` then says when it fits. Otherwise many workers would
+    each get a single request for each write of the ledger.
     """
     ledger, if_refused = _up_to_date(ledger, feed, now)
     if (ask_again_at := _suspended_until(ledger, demand)) is not None:
@@ -100,11 +102,12 @@ def take_request(
 ) -> tuple[Ledger | None, Grant]:
     """Grant one more request to the running download that has `slot`: for a redirect, or for a planned time it missed.
 
-    `unused` is the missed planned time, which is free again if another is granted; None if the download missed none.
-    `slot_seconds` is how many seconds after the new planned time the slot expires. As the download has started, its
-    request ignores the pause between batches and may be planned further ahead. The request keeps the rates, and none is
-    granted while the feed is suspended, or if the slot has expired and no slot is free. Return the ledger to store, or
-    None if there is nothing to store, and a grant of one request or none.
+    Return the ledger to store, None if there is nothing to store, and a grant of one request or none. `unused` is the
+    missed planned time, None if none was missed; it is free for other requests if the new request is granted. The slot
+    expires `slot_seconds` after the new planned time.
+
+    The download runs already, so the request ignores the pause between batches and may be planned further ahead; the
+    rates apply. None is granted while the feed is suspended, or if the slot has expired and no other is free.
     """
     ledger, if_refused = _up_to_date(ledger, feed, now)
     if unused:
@@ -122,10 +125,10 @@ def take_request(
 
 
 def _up_to_date(ledger: Ledger, feed: Feed, now: datetime) -> tuple[Ledger, Ledger | None]:
-    """Return the ledger as of `now`, and the ledger that the caller has to store if it grants no request.
+    """Return the ledger as of `now`, and the ledger to store if the caller grants no request.
 
-    The second is usually None: nothing has to be stored then. If the store's clock was set back, it is the ledger as of
-    `now`, too.
+    The second is None, since nothing needs to be stored then. Only if the store's clock was set back, it is the same as
+    the first.
     """
     current = advanced(ledger, feed, now)
     return current, current if current.as_of < ledger.as_of else None
@@ -136,10 +139,10 @@ def _refusal(ask_again_at: int) -> Grant:
 
 
 def _suspended_until(ledger: Ledger, demand: Demand) -> Moment | None:
-    """Return when to ask again if a suspension of the feed forbids any grant for the demand.
+    """Return when to ask again if a suspension of the feed forbids any grant for the demand; None if none does.
 
-    Return None if a grant is allowed. While the breaker is open and its probe is due, a demand of photos that failed
-    before is refused for 3 s, so that another photo can be the probe.
+    If the breaker is open and its probe is due, a demand of photos that failed before waits for 3 s, so that another
+    photo can be the probe.
     """
     if (ask_again_at := suspension.grants_resume_at(ledger)) is not None:
         return ask_again_at
@@ -150,10 +153,10 @@ def _suspended_until(ledger: Ledger, demand: Demand) -> Moment | None:
 
 
 def _free_slots(ledger: Ledger, feed: Feed, limits: Limits, is_viewed: bool) -> int:
-    """Return how many more downloads may start now, as far as slots limit them; 0 or less for none.
+    """Return how many more downloads the slots allow to start now; 0 or less if none.
 
-    `is_viewed` is True if they are for viewed photos. Otherwise a slot that is kept for a viewed photo does not count
-    as free.
+    `is_viewed` is True if the downloads are of viewed photos. For other photos, a slot that is kept for a viewed photo
+    does not count as free.
     """
     kept = int(not is_viewed and ledger.as_of < ledger.viewed_slot_until)
     return min(limits.downloads, feed.concurrency - kept) - len(ledger.slots)
@@ -162,9 +165,9 @@ def _free_slots(ledger: Ledger, feed: Feed, limits: Limits, is_viewed: bool) -> 
 def _planned(ledger: Ledger, limits: Limits, demand: Demand, count: int) -> tuple[Ledger, list[Moment]]:
     """Plan up to `count` requests of the demand, each at the earliest time that `limits` allow, and each with a slot.
 
-    Viewed requests are planned up to the horizon of `limits` from now, other requests up to about the horizon from the
-    first possible time on. Return the ledger with these requests and slots, and the planned times in order; there may
-    be fewer than `count`, or none.
+    Return the ledger with these requests and slots, and the planned times in order, which may be fewer than `count` or
+    none. Viewed requests are planned up to the horizon of `limits` from now on. Other requests are planned up to about
+    the horizon after the first possible time.
     """
     if demand.priority is Priority.VIEWED:
         latest = ledger.as_of + limits.horizon_micros
@@ -183,7 +186,7 @@ def _granted(ledger: Ledger, demand: Demand, times: list[Moment], ask_again_at: 
 
     `ledger` has the planned requests and their slots already. `ask_again_at` is when to ask for the requests that were
     not granted, None if all were granted. If the breaker is open, the first request becomes its probe, and
-    `ask_again_at`, unless None, is replaced by a time to ask again while the probe runs. If the demand is viewed, no
+    `ask_again_at`, unless None, becomes a time at which to ask again while the probe runs. If the demand is viewed, no
     slot is kept for a viewed photo any more.
     """
     requests = tuple(PlannedRequest(f"{demand.holder}-{number}", to_datetime(at)) for number, at in enumerate(times))
@@ -202,8 +205,8 @@ def _with_slot(ledger: Ledger, slot: str, at: Moment, slot_seconds: float) -> Le
 def _with_slot_reserved(ledger: Ledger) -> Ledger | None:
     """Return the ledger in which the next slot that becomes free is kept for a viewed photo, for half a second.
 
-    Called when a viewed photo finds no free slot. Return None if a slot is kept for at least another quarter of a
-    second already, so that nothing needs to be stored.
+    The caller's demand of a viewed photo found no free slot. Return None if a slot is kept for another quarter of a
+    second or longer already: nothing needs to be stored then.
     """
     if ledger.viewed_slot_until > ledger.as_of + _KEPT_FOR_VIEWED_MICROS // 2:
         return None

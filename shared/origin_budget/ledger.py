@@ -13,7 +13,7 @@ from shared.origin_budget.windows import Tally
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """An open circuit breaker: only one probe at a time is granted."""
+    """An open circuit breaker: while it is open, only one request at a time is granted, the probe."""
 
     reason: Reason
     """The reason for which photos in a row failed."""
@@ -38,7 +38,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The requests and bytes of all workers together from one feed's origin, and what suspends the feed."""
+    """The requests and bytes that all workers together had from one feed's origin, and what suspends the feed."""
 
     as_of: Moment = LONG_AGO
     """The latest moment at which the ledger was used."""

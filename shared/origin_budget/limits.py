@@ -52,7 +52,7 @@ class Limits:
 def limits_of(feed: Feed, priority: Priority) -> Limits:
     """Return a feed's limits for the photos of one priority.
 
-    Viewed photos may use all of each limit; other priorities leave the reserve unused. Viewed photos ignore a pause
+    Viewed photos may use all of each limit; other priorities must leave the reserve. Viewed photos ignore a pause
     between batches that is longer than `MAX_PAUSE_VIEWED_SECONDS`.
     """
     is_viewed = priority is Priority.VIEWED
@@ -75,16 +75,16 @@ def limits_of(feed: Feed, priority: Priority) -> Limits:
 def second_micros(requests_per_second: float) -> int:
     """Return the length in microseconds of the window in which the requests of a rate are counted.
 
-    `requests_per_second` is the rate, over 0. The window is a second long, or, at a rate below one a second, as long as
-    the time for one request.
+    `requests_per_second` is the rate, above 0. The window is a second long. At a rate below one a second, it is as long
+    as the rate allows for one request.
     """
     return ceil(SECOND_MICROS / min(requests_per_second, 1.0))
 
 
 def is_paced(feed: Feed) -> bool:
-    """Return True if the feed limits requests a second or pauses between batches.
+    """Return True if the feed has a limit of requests a second, or a pause between batches.
 
-    Requests of a paced feed must be sent close to their planned times; `pacing.is_on_time` says how close.
+    The requests of a paced feed must be sent close to their planned times; `pacing.is_on_time` says how close.
     """
     return bool(feed.requests_per_second or feed.batch_pause_seconds)
 
@@ -92,17 +92,17 @@ def is_paced(feed: Feed) -> bool:
 def _share_of(limit: int, share: float) -> int:
     """Return the part of a limit that one priority may use: `limit` times `share` (0 to 1), rounded down.
 
-    The result is at least 1, so that a limit of 1 does not exclude routine photos. A limit of 0 means no limit, and
+    The result is at least 1, so that a limit of 1 does not exclude routine photos. A limit of 0, which means no limit,
     stays 0.
     """
     return max(1, floor(limit * share + 1e-9)) if limit else 0
 
 
 def _with_short_pause(limits: Limits, feed: Feed) -> Limits:
-    """Return the limits for viewed photos: with the feed's batches and its pause between them, if the pause is short.
+    """Return the limits for viewed photos, with the feed's batches and its pause between them if the pause is short.
 
-    If the feed has no pause, or if its pause is longer than `MAX_PAUSE_VIEWED_SECONDS`, return `limits` as they are:
-    viewed photos then ignore batches and pause.
+    If the feed has no pause, or a pause longer than `MAX_PAUSE_VIEWED_SECONDS`, `limits` is returned unchanged: viewed
+    photos then ignore batches and pause.
     """
     if not 0 < feed.batch_pause_seconds <= MAX_PAUSE_VIEWED_SECONDS:
         return limits
@@ -112,10 +112,10 @@ def _with_short_pause(limits: Limits, feed: Feed) -> Limits:
 def _with_best_batches(limits: Limits, feed: Feed) -> Limits:
     """Return the limits with the batch size, and the time between two requests of a batch, that use the rate best.
 
-    The batch size is at most the feed's. The time between two requests, `step_micros`, is the shortest at which a
-    steady flow of batches never has more than `requests_per_window` requests in a window; without a rate it is 0. If
-    the pause is not longer than the distance of evenly spread requests at the full rate, or if there is no pause, all
-    requests are spread evenly.
+    The batch size is at most the feed's. `step_micros`, the time between two requests of a batch, is the shortest with
+    which no window ever has more than `requests_per_window` requests; it is 0 without a rate. All requests are spread
+    evenly if the feed has no pause, or a pause not longer than the time between evenly spread requests at the full
+    rate.
     """
     pause = _pause_micros(feed)
     # If larger than the number of slots, a multiple of it: else some slots would stay empty until the pause is over.
@@ -136,5 +136,8 @@ def _with_best_batches(limits: Limits, feed: Feed) -> Limits:
 
 
 def _pause_micros(feed: Feed) -> int:
-    """Return the pause between batches in microseconds, plus how late a request may be; 0 if the feed has no pause."""
+    """Return the feed's pause between batches in microseconds; 0 if it has none.
+
+    The time by which a request may be late is added, so that the pause is long enough even after a late request.
+    """
     return to_micros(feed.batch_pause_seconds) + LATE_MICROS if feed.batch_pause_seconds else 0

@@ -18,12 +18,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def to_moment(at: datetime) -> Moment:
-    """Return the moment of an aware datetime, rounded down to the microsecond."""
+    """Return an aware datetime as microseconds since 1970, rounded down."""
     return Moment((at - _EPOCH) // timedelta(microseconds=1))
 
 
 def to_datetime(moment: int) -> datetime:
-    """Return the datetime of a moment, in UTC."""
+    """Return the datetime, in UTC, of a moment in microseconds since 1970."""
     return _EPOCH + timedelta(microseconds=moment)
 
 

@@ -19,7 +19,7 @@ _EARLY_MICROS = LATE_MICROS // 4
 def next_time(ledger: Ledger, limits: Limits) -> Moment:
     """Return the earliest moment, not before `ledger.as_of`, at which the limits allow one more request to be sent.
 
-    The requests that the ledger has planned already count.
+    The ledger's planned requests count as sent.
     """
     at = max(
         Moment(ledger.as_of + (LEAD_MICROS if limits.requests_per_window or limits.pause_micros else 0)),
@@ -36,8 +36,8 @@ def next_time(ledger: Ledger, limits: Limits) -> Moment:
 def with_planned(ledger: Ledger, limits: Limits, at: Moment) -> Ledger:
     """Return the ledger with one more request planned for `at`, and counted in the hour, the day and its batch.
 
-    `limits` are those of the request's priority, from which `next_time` found `at`. If they have no batches, the
-    request is in no batch. It begins a new batch if the pause between batches is over at `at`.
+    `limits` are the limits of the request's priority, by which `next_time` found `at`. The request begins a new batch
+    if the pause after the last batch is over at `at`. If the limits have no batches, the request is in no batch.
     """
     batch_requests, batch_latest = ledger.batch_requests, ledger.batch_latest
     if limits.batch_size:
@@ -56,8 +56,8 @@ def with_planned(ledger: Ledger, limits: Limits, at: Moment) -> Ledger:
 def without_planned(ledger: Ledger, unused: Iterable[datetime]) -> Ledger:
     """Return the ledger without the requests of the planned times `unused`, at which no request was sent.
 
-    The requests are not counted in the hour and the day any more, so that others may be planned. They stay counted in
-    their batch.
+    These requests are no longer counted in the hour and the day, so that others can be planned. They are still counted
+    in their batch.
     """
     planned, hour, day = list(ledger.planned), ledger.hour_requests, ledger.day_requests
     for at in map(to_moment, unused):
@@ -70,8 +70,8 @@ def without_planned(ledger: Ledger, unused: Iterable[datetime]) -> Ledger:
 def is_on_time(feed: Feed, planned_at: datetime, now: datetime) -> bool:
     """Return True if a request that was planned for `planned_at` may be sent at `now`.
 
-    A request may be sent from 10 ms before its planned time on, until 40 ms after that time for a paced feed
-    (`limits.is_paced`), otherwise until 2 s after it.
+    It may be sent from 10 ms before its planned time on: until 40 ms after it if the feed is paced (`limits.is_paced`),
+    otherwise until 2 s after it.
     """
     late = LATE_MICROS if is_paced(feed) else LATE_UNPACED_MICROS
     return -_EARLY_MICROS <= to_moment(now) - to_moment(planned_at) <= late

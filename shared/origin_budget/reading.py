@@ -7,7 +7,7 @@ from shared.stores.ledgers import Ledgers
 
 
 async def read_use(ledgers: Ledgers, feed: Feed) -> BudgetUse:
-    """Read a feed's ledger, and return how much of its budget the feed uses, and its suspensions, at the store's time.
+    """Read a feed's ledger; return how much of its budget the feed uses at the store's time, and its suspensions.
 
     Nothing is written. Raises StoreUnavailable.
     """

@@ -12,14 +12,14 @@ PROBE_ASK_AGAIN_SECONDS = 5.0
 
 
 def is_paused(ledger: Ledger, now: Moment) -> bool:
-    """Return True if an operator paused the feed, and the pause has not ended by itself at `now`."""
+    """Return True if an operator paused the feed, and the pause has not ended at `now`."""
     return ledger.pause is not None and (ledger.pause.until is None or ledger.pause.until > now)
 
 
 def grants_resume_at(ledger: Ledger) -> Moment | None:
-    """Return when to ask for a grant again if a suspension of the feed forbids any grant at `ledger.as_of`.
+    """Return when to ask for a grant again if the feed is suspended at `ledger.as_of`; None if a grant is allowed.
 
-    Return None if a grant is allowed: the feed is not suspended, or its breaker is open and its next probe is due.
+    A grant is also allowed if the breaker is open and its next probe is due.
     """
     if (ask_again_at := _held_until(ledger, ledger.as_of)) is not None:
         return ask_again_at
@@ -31,10 +31,10 @@ def grants_resume_at(ledger: Ledger) -> Moment | None:
 
 
 def refused_until(ledger: Ledger, slot: str, now: datetime) -> datetime | None:
-    """Return when to ask again if the request of a granted download must not be sent, as the feed was suspended since.
+    """Return when to ask again if the feed has been suspended since a request was granted; None if it may be sent.
 
-    `slot` is the slot of the download, `now` the store's time. Return None if the request may be sent. While the
-    breaker is open, only its probe may be sent: the request of the download that has the breaker's `probe_slot`.
+    `slot` is the slot of the request's download, `now` the store's time. While the breaker is open, only the request of
+    its probe may be sent: of the download with the slot `probe_slot`.
     """
     moment = to_moment(now)
     if (held_until := _held_until(ledger, moment)) is not None:
@@ -47,7 +47,7 @@ def refused_until(ledger: Ledger, slot: str, now: datetime) -> datetime | None:
 def probe_retry_micros(breaker: Breaker) -> int:
     """Return how many microseconds to wait before asking for a grant again while the breaker's probe runs.
 
-    That is as long as the breaker's last wait for a probe, at most 5 s.
+    The result is the breaker's last wait before a probe, at most 5 s.
     """
     return to_micros(min(breaker.wait_seconds, PROBE_ASK_AGAIN_SECONDS))
 
@@ -55,8 +55,8 @@ def probe_retry_micros(breaker: Breaker) -> int:
 def _held_until(ledger: Ledger, now: Moment) -> Moment | None:
     """Return when to ask again if the feed is paused or throttled at `now`; None if it is neither.
 
-    For a pause, that is the pause's end, but at most 10 s after `now`, because an operator may end the pause early. For
-    a throttling, it is the throttling's end.
+    For a paused feed, it is the end of the pause, but at most 10 s after `now`, because an operator may end the pause
+    early. For a throttled feed, it is the end of the throttling.
     """
     if ledger.pause and is_paused(ledger, now):
         ask_again_at = Moment(now + PAUSE_ASK_AGAIN_MICROS)

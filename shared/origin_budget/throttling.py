@@ -18,9 +18,10 @@ any origin answers some requests well."""
 def after_answer(ledger: Ledger, failure: Failure | None, sent_at: Moment, jitter: float) -> Ledger:
     """Return the ledger after the origin answered a request sent at `sent_at`; `failure` is None for a good answer.
 
-    A 429 throttles the feed, and so does any failure for which the origin named a time to wait. A throttling for which
-    the origin named no time is twice as long as the last, at most 300 s, and up to a quarter longer, by `jitter` from 0
-    to 1. A good answer to a request that was sent 10 s or more after the last throttling ends the doubling.
+    A 429 throttles the feed, and so does any failure for which the origin named a time to wait. If the origin named no
+    time, the throttling is twice as long as the last, at most 300 s; `jitter`, a random number from 0 to 1, makes it up
+    to a quarter longer. A good answer to a request that was sent 10 s or more after the last throttling ends the
+    doubling.
     """
     if failure is None:
         is_calm = sent_at >= ledger.throttled_until + _CALM_MICROS
@@ -31,17 +32,17 @@ def after_answer(ledger: Ledger, failure: Failure | None, sent_at: Moment, jitte
 
 
 def bounded(seconds: float) -> float:
-    """Return the seconds that an origin asked to wait, raised to `MIN_SECONDS` or lowered to `MAX_SECONDS`."""
+    """Return the seconds that an origin asked to wait, but at least `MIN_SECONDS` and at most `MAX_SECONDS`."""
     return min(max(MIN_SECONDS, seconds), MAX_SECONDS)
 
 
 def _throttled(ledger: Ledger, failure: Failure, sent_at: Moment, jitter: float) -> Ledger:
-    """Return the ledger throttled for the seconds that the failure names, or for 1, 2, 4 … 300 s if it names none.
+    """Return the ledger throttled for the seconds that the origin named, or for 1, 2, 4 … 300 s if it named none.
 
-    `sent_at` is when the request was sent, and `jitter`, from 0 to 1, makes a time that the failure does not name up to
-    a quarter longer. A time that is named only ever makes a throttling under way longer. If none is named and the
+    `sent_at` is when the request was sent. `jitter`, a random number from 0 to 1, makes a time that the origin did not
+    name up to a quarter longer. A named time never makes a present throttling shorter. If no time is named and the
     request was sent before the last throttling ended, the ledger is unchanged: an origin that throttles a feed refuses
-    the requests that are under way, too.
+    the requests already sent, too.
     """
     if failure.wait_seconds is not None:
         seconds = bounded(failure.wait_seconds)

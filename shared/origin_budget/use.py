@@ -23,9 +23,9 @@ TITLES = {
 
 
 class SuspendedBy(StrEnum):
-    """What suspends a feed: an operator's pause, a throttling of the origin, or the breaker.
+    """What suspends a feed: an operator's pause, a throttling by the origin, or the breaker.
 
-    The values are those of `by` in `--json`.
+    The values are those of the key `by` in the output of `--json`.
     """
 
     OPERATOR = "operator"
@@ -35,7 +35,7 @@ class SuspendedBy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowUse:
-    """A limit of a feed, and how many requests or bytes the window that ends now has used of it."""
+    """A limit of a feed for a window, and how much of the limit the window that ends now has used."""
 
     name: str
     """A key of `TITLES`."""
@@ -48,7 +48,7 @@ class WindowUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspension:
-    """A throttling, an open breaker or a pause: the reason why a feed gets no request."""
+    """Why a feed gets no request now: a throttling, an open breaker or a pause."""
 
     by: SuspendedBy
     since: datetime | None
@@ -71,7 +71,7 @@ class Suspension:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetUse:
-    """How much of its budget a feed uses at the time `at`, and its suspensions."""
+    """How much of its budget a feed uses, and its suspensions, at the time `at`."""
 
     at: datetime
     windows: Sequence[WindowUse]
@@ -84,20 +84,20 @@ class BudgetUse:
 
     @property
     def suspended_until(self) -> datetime | None:
-        """When the feed's last suspension ends; None if that is not known. `at` if the feed is not suspended."""
+        """When all suspensions of the feed have ended; `at` if there are none, None if an end is not known."""
         ends = [suspension.until for suspension in self.suspensions]
         return None if None in ends else max([self.at, *filter(None, ends)])
 
     @property
     def is_paused(self) -> bool:
-        """True if an operator paused the feed, and the pause has not ended by itself."""
+        """True if the feed is paused by an operator at the time `at`."""
         return any(suspension.by is SuspendedBy.OPERATOR for suspension in self.suspensions)
 
 
 def of_ledger(feed: Feed, ledger: Ledger, now: datetime) -> BudgetUse:
-    """Return how much of its budget the feed uses, and what suspends the feed, as `ledger` says; nothing is read.
+    """Return how much of its budget the feed uses, and what suspends it, from its ledger.
 
-    `ledger` is the feed's ledger as stored, and `now` the store's time when it was read.
+    `ledger` is the feed's ledger as it was read from the store, and `now` the store's time when it was read.
     """
     moment = to_moment(now)
     windows = [
@@ -116,10 +116,10 @@ def of_ledger(feed: Feed, ledger: Ledger, now: datetime) -> BudgetUse:
 
 
 def requests_by_minute(ledger: Ledger) -> Mapping[datetime, int]:
-    """Return the number of a feed's requests in each minute of the hour before its ledger's last use.
+    """Return how many requests of a feed its ledger counts in each minute of its last hour, by the minute's start.
 
-    The keys are the starts of the minutes. A request counts in the minute of its planned time, which may be to come. A
-    minute without requests is left out.
+    A request counts in the minute of its planned time, which may be in the future. A minute without requests is left
+    out.
     """
     return {to_datetime(HOUR.starts_at(bucket)): amount for bucket, amount in ledger.hour_requests}
 
@@ -127,7 +127,7 @@ def requests_by_minute(ledger: Ledger) -> Mapping[datetime, int]:
 def to_json(use: BudgetUse) -> Mapping[str, object]:
     """Return the use of a feed's budget as the object that `--json` prints; its keys never change.
 
-    Times are datetimes, which the caller has to turn into text.
+    Times in it are datetimes, which the caller must turn into text.
     """
     return {
         "at": use.at,
@@ -148,10 +148,10 @@ def to_json(use: BudgetUse) -> Mapping[str, object]:
 
 
 def suspensions_to_json(use: BudgetUse) -> Sequence[Mapping[str, object]]:
-    """Return the suspensions of a feed as the list that `--json` prints; its keys never change.
+    """Return the suspensions of a feed as the list that `--json` prints; empty if the feed is not suspended.
 
-    Each has the keys `by`, `since`, `until` and `reason`; the list is empty if the feed is not suspended. Times are
-    datetimes, which the caller has to turn into text.
+    Each entry has the keys `by`, `since`, `until` and `reason`, which never change. Times are datetimes, which the
+    caller must turn into text.
     """
     return [
         {"by": found.by, "since": found.since, "until": found.until, "reason": found.reason}
@@ -171,9 +171,9 @@ def _window(name: str, limit: float, used: int, feed: Feed) -> WindowUse:
 
 
 def _of_last_second(feed: Feed, ledger: Ledger, now: Moment) -> int:
-    """Return how many requests were planned in the window of the feed's rate that ends at `now`.
+    """Return how many requests were planned in the window of the feed's rate that ends at `now`; 0 without a rate.
 
-    The window is a second long, or longer at a rate below one a second. Return 0 if the feed has no rate.
+    The window is a second long, or longer at a rate below one a second.
     """
     length = second_micros(feed.requests_per_second) if feed.requests_per_second else 0
     return sum(now - length < at <= now for at in ledger.planned)

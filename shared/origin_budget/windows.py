@@ -17,10 +17,10 @@ Tally = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class BucketedWindow:
-    """A sliding window that is counted in buckets.
+    """A sliding window that counts amounts in buckets: each bucket is the sum of the amounts in `width_micros`.
 
-    An amount leaves the window with its whole bucket, after 5 s of slack: never too early, and at most a bucket's width
-    and the slack too late.
+    An amount leaves the window together with its whole bucket, after 5 s of slack: never too early, and at most a
+    bucket's width and the slack too late.
     """
 
     length_micros: int
@@ -28,21 +28,21 @@ class BucketedWindow:
     """The width of a bucket."""
 
     def starts_at(self, bucket: int) -> Moment:
-        """Return the moment at which the bucket with the number `bucket` begins."""
+        """Return the moment at which the bucket with this number begins."""
         return Moment(bucket * self.width_micros)
 
     def leaves_at(self, bucket: int) -> Moment:
-        """Return the moment at which the bucket with the number `bucket` has left the window entirely."""
+        """Return the moment at which the bucket with this number has left the window entirely."""
         return Moment((bucket + 1) * self.width_micros + self.length_micros + _SLACK_MICROS)
 
     def recent(self, tally: Tally, now: Moment) -> Tally:
-        """Return the buckets of the tally that are still in the window at `now`."""
+        """Return the tally without the buckets that have left the window at `now`."""
         return tuple(counted for counted in tally if now < self.leaves_at(counted[0]))
 
     def added(self, tally: Tally, at: Moment, amount: int) -> Tally:
-        """Return the tally with the amount added to the bucket that contains the moment `at`.
+        """Return the tally with the amount added to the bucket of the moment `at`.
 
-        A negative amount is subtracted. A bucket whose amount is then 0 or less is left out.
+        A negative amount is subtracted. A bucket whose amount becomes 0 or less is left out.
         """
         amounts, bucket = dict(tally), at // self.width_micros
         amounts[bucket] = amounts.get(bucket, 0) + amount
@@ -53,9 +53,9 @@ class BucketedWindow:
         return tuple((bucket - micros // self.width_micros, amount) for bucket, amount in tally)
 
     def below_limit_from(self, tally: Tally, limit: int) -> Moment:
-        """Return the moment from which on the window holds less than `limit`, if nothing is added to the tally.
+        """Return the moment from which on the window holds less than `limit`, if nothing more is added to the tally.
 
-        Return LONG_AGO if the window holds less already, or if the limit is 0, which means no limit.
+        Return LONG_AGO if the window holds less now, or if the limit is 0, which means no limit.
         """
         total, at = sum(amount for _, amount in tally), LONG_AGO
         for bucket, amount in tally:
@@ -70,10 +70,10 @@ DAY = BucketedWindow(86_400 * SECOND_MICROS, 900 * SECOND_MICROS)
 
 
 def next_gap(planned: Sequence[Moment], at: Moment, limit: int, window_micros: int) -> Moment:
-    """Return the earliest moment, not before `at`, at which one more request leaves at most `limit` in any window.
+    """Return the earliest moment, not before `at`, at which one more request can be sent within the limit.
 
-    `planned` are the planned times of the other requests, in order, before and after `at`. A window is any period of
-    `window_micros` microseconds. A limit of 0 means no limit.
+    No period of `window_micros` microseconds may have more than `limit` requests; 0 means no limit. `planned` are the
+    planned times of the other requests, in order; they may be before or after `at`.
     """
     if limit:
         for first, last in zip(planned, planned[limit - 1 :], strict=False):
