@@ -38,7 +38,7 @@ class Session:
 class Sessions:
     """The browsers that are signed in at this desk, kept in memory.
 
-    `monotonic` returns seconds that never go back.
+    `monotonic` returns seconds of a clock that never goes back.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -46,9 +46,9 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
 
     def begin(self) -> Session:
-        """Begin a session, keep it in memory, and return it.
+        """Make a session for a browser that signs in, keep it in memory, and return it.
 
-        If there are MAX_SESSIONS already, the session that expires first is ended for it.
+        If there are MAX_SESSIONS already, the session that would expire first is ended.
         """
         while len(self._sessions) >= MAX_SESSIONS:
             del self._sessions[min(self._sessions.values(), key=lambda session: session.expires).id]
@@ -70,20 +70,20 @@ class Sessions:
         return session
 
     def end(self, session: Session) -> None:
-        """End a session, so that its id is no longer accepted. A session that has ended already is ignored."""
+        """End a session, so that its id is no longer accepted. Does nothing if the session has ended already."""
         self._sessions.pop(session.id, None)
 
 
 class TokenCheck:
-    """Compares tokens with the desk's own, and tells which addresses must wait because they sent too many wrong ones.
+    """Compares tokens with the desk's own, and tells which IP addresses must wait after too many wrong tokens.
 
-    The wrong tokens of the last minute are counted in memory.
+    The wrong tokens of the last minute are kept in memory.
     """
 
     def __init__(self, token: str, monotonic: Callable[[], float]) -> None:
-        """Make a check of what clients send against `token`; with an empty `token`, none is accepted (`is_locked`).
+        """Make a check that accepts only `token`; if `token` is empty, it accepts no token, and `is_locked` is True.
 
-        `monotonic` returns seconds that never go back.
+        `monotonic` returns seconds of a clock that never goes back.
         """
         self._digest = _digest(token)
         self.is_locked = not token
@@ -94,8 +94,8 @@ class TokenCheck:
     def wait_seconds(self, address: str) -> int | None:
         """Return how many seconds a client must wait before it may send a token again; None if it need not wait.
 
-        It must wait after MAX_FAILURES wrong tokens within FAILURE_SECONDS. `address` is the client's IP address. The
-        caller refuses the client: `accepts` does not.
+        A client must wait after MAX_FAILURES wrong tokens within FAILURE_SECONDS. `address` is the client's IP address.
+        The caller must refuse the client, because `accepts` does not.
         """
         self._forget_old_failures()
         failures = [at for at, failed_address in self._failures if failed_address == address]
@@ -106,8 +106,8 @@ class TokenCheck:
     def accepts(self, token: str, address: str) -> bool:
         """Return True if `token` is the desk's token; otherwise count a wrong token against `address` and return False.
 
-        `address` is the client's IP address; whether it must wait is not looked at. The comparison takes the same time
-        for every wrong token.
+        `address` is the client's IP address. A client that must wait is accepted all the same: the caller asks
+        `wait_seconds` first. The comparison takes the same time for every wrong token.
         """
         is_right = hmac.compare_digest(_digest(token), self._digest) and not self.is_locked
         if not is_right:
@@ -122,8 +122,8 @@ class TokenCheck:
 def token_in_header(header: str) -> str | None:
     """Return the token in an `Authorization` header: a bearer token, or the password of the scheme Basic. Pure.
 
-    `header` is the header's value. The result is "", which is never the desk's token, for a Basic header that cannot be
-    decoded; None, for no attempt to sign in, if the header is empty or of another scheme.
+    `header` is the header's value. The result is None if the header is empty or of another scheme: the client does not
+    try to sign in. The result is "", which is never the desk's token, for a Basic header that cannot be decoded.
     """
     scheme, _, value = header.partition(" ")
     match scheme.lower():
@@ -147,9 +147,9 @@ def are_equal(given: str, secret: str) -> bool:
 
 
 def local_path(path: str) -> str:
-    """Return `path` if it is one of the desk's own, else "/". Pure.
+    """Return `path` if it is a path on the desk's own site, else "/". Pure.
 
-    The path comes from the browser; after signing in, nobody is to be sent to another site.
+    The browser goes to this path after signing in. The path comes from the browser, and must not lead to another site.
     """
     is_local = path.startswith("/") and not path.startswith("//") and path.isprintable() and "\\" not in path
     return path if is_local else "/"
@@ -158,7 +158,7 @@ def local_path(path: str) -> str:
 def is_origin_of(origin: str, host: str) -> bool:
     """Return True if `origin`, the value of a request's header `Origin`, names the site at `host`. Pure.
 
-    `host` is a host name, with a port if the site has a port of its own.
+    `host` is a host name, followed by `:` and the port if the site's address has a port.
     """
     try:
         return urlsplit(origin).netloc == host

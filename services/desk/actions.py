@@ -25,7 +25,10 @@ _logger = log.get(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of the form that an operator fills in before confirming; `label` and `placeholder` are shown."""
+    """A field of an action's form, which the operator fills in before confirming the action.
+
+    The form shows `label` beside the field, and `placeholder` in it while it is empty.
+    """
 
     name: str
     label: str
@@ -34,10 +37,10 @@ class Field:
 
 
 class Action(ABC):
-    """Something that an operator can have done at the desk, with a title and the text of its button.
+    """Something that an operator can do at the desk, with a title and the text of its button.
 
-    Its methods take the inputs of one request. Each raises Refused, which becomes an error page, if the inputs do not
-    fit.
+    Each method takes the inputs of one request. `preview` and `carry_out` raise Refused, which becomes an error page,
+    if the action cannot be done with these inputs.
     """
 
     title: str
@@ -48,27 +51,30 @@ class Action(ABC):
 
     @abstractmethod
     async def preview(self, inputs: Inputs) -> Sequence[str]:
-        """Return sentences that say what the action would do with these inputs, and change nothing.
+        """Return sentences that tell the operator what `carry_out` would do with these inputs; change nothing.
 
-        Raises Refused if it cannot be done.
+        Raises Refused if the action cannot be done.
         """
 
     @abstractmethod
     async def carry_out(self, inputs: Inputs) -> str:
-        """Carry the action out, and return a sentence for the operator that says what was done.
+        """Carry the action out, and return a sentence that tells the operator what was done.
 
-        Raises Refused if it cannot be done.
+        Raises Refused if the action cannot be done.
         """
 
     @abstractmethod
     def next_page(self, inputs: Inputs) -> str:
-        """Return the URL of the page that the browser goes to after the action, or if it is not confirmed."""
+        """Return the URL of the page that the browser goes to once the action is carried out or cancelled.
+
+        `inputs` are the inputs of the action; they say, for example, which listing's page to return to.
+        """
 
 
 class ActionPages:
     """The pages that preview the desk's actions and carry them out. They work in a browser without scripts.
 
-    `actions` has each action by its name, which is NAME in its path `/do/NAME`.
+    `actions` has each action by its name, which is the last part of its path: `/do/NAME`.
     """
 
     def __init__(self, actions: Mapping[str, Action]) -> None:
@@ -115,7 +121,7 @@ class FeedAction(Action):
             refuse(404, "there is no such feed in feeds.toml")
 
     def next_page(self, inputs: Inputs) -> str:
-        """Return the URL of the overview, which is the desk's first page."""
+        """Return the URL of the overview, the desk's first page, for after the action; `inputs` is not used."""
         return "/"
 
 
@@ -127,21 +133,21 @@ class ListingAction(FeedAction):
     async def listing(self, inputs: Inputs) -> Listing:
         """Read the listing that the inputs name from MongoDB, and return it.
 
-        Raises Refused (404) if it is not recorded, and StoreUnavailable.
+        Raises Refused (404) if the listing is not recorded, and StoreUnavailable if MongoDB does not answer.
         """
         listing = await self._parts.stores.listings.get(inputs["feed"], inputs["key"])
         return listing if listing is not None else refuse(404, "nothing is recorded of this listing")
 
     def next_page(self, inputs: Inputs) -> str:
-        """Return the URL of the page of the listing that the inputs name."""
+        """Return the URL of the page of the listing that the inputs name, for after the action."""
         return page_url("/listing", feed=inputs["feed"], key=inputs["key"])
 
 
 class ForceListing(ListingAction):
     """Forces all photos of a listing that can be attempted: makes them due at once, with the priority SEARCHED.
 
-    Photos with a copy are included; the copy is served until a newer one is stored. Photos that are claimed are left
-    alone, and so are all photos of a hidden listing.
+    Photos with a copy are included; the copy is served until a newer one is stored. Photos that a downloader has
+    claimed are left alone, and so are all photos of a hidden listing.
     """
 
     title = "Fetch a listing's photos again"
@@ -150,8 +156,8 @@ class ForceListing(ListingAction):
     async def preview(self, inputs: Inputs) -> Sequence[str]:
         """Return sentences that say how many photos of the listing would be due, and how long their downloads take.
 
-        They also say how many are left alone, and why. Raises Refused (404) if the feed is not in feeds.toml or the
-        listing is not recorded.
+        They also say how many photos are left alone, and why. Raises Refused (404) if the feed is not in feeds.toml or
+        the listing is not recorded.
         """
         forced = await self._force(inputs, dry_run=True)
         feed = self._parts.feeds[inputs["feed"]]
@@ -170,7 +176,7 @@ class ForceListing(ListingAction):
         return [*lines, "Copies that are held stay, and are served, until a newer one is here."]
 
     async def carry_out(self, inputs: Inputs) -> str:
-        """Make the photos of the listing due in MongoDB, and return a sentence that says how many are.
+        """Make the photos of the listing due in MongoDB, and return a sentence that says how many were made due.
 
         Raises Refused (404) if the feed is not in feeds.toml or the listing is not recorded.
         """
@@ -186,7 +192,10 @@ class ForceListing(ListingAction):
 
 
 class PauseFeed(FeedAction):
-    """Pauses a feed's requests to its origin, for a time or until the pause is ended."""
+    """Pauses a feed's requests to its origin, for the time that the operator gives.
+
+    Without a time, the pause lasts until an operator ends it.
+    """
 
     title = "Pause a feed's requests"
     button = "Pause"
@@ -207,7 +216,7 @@ class PauseFeed(FeedAction):
         ]
 
     async def carry_out(self, inputs: Inputs) -> str:
-        """Begin the pause of the feed that the inputs name, and return a sentence that says for how long.
+        """Pause the requests of the feed that the inputs name, and return a sentence that says for how long.
 
         Raises Refused: 400 if the input `lasting` is no duration, 404 if the feed is not in feeds.toml.
         """
@@ -222,13 +231,13 @@ class PauseFeed(FeedAction):
 
 
 class EndSuspension(FeedAction):
-    """Allows a feed's requests again, whatever suspends the feed: a pause, a throttling or the breaker."""
+    """Allows a feed's requests again: ends the feed's pause, its throttling and its open breaker."""
 
     title = "Allow a feed's requests again"
     button = "Allow requests"
 
     async def preview(self, inputs: Inputs) -> Sequence[str]:
-        """Return sentences that say that the feed's photos would be fetched again, and which suspensions that ends.
+        """Return sentences that say that the feed's photos would be fetched again, and which suspensions would end.
 
         Raises Refused (404) if the feed is not in feeds.toml.
         """
@@ -249,7 +258,7 @@ class EndSuspension(FeedAction):
 
 
 class RebuildFeed(FeedAction):
-    """Marks for a rebuild the photos of a feed whose variants were made with other settings, in the background."""
+    """Marks a feed's photos for a rebuild, in a background task, if their variants were made with other settings."""
 
     title = "Make a feed's variants anew"
     button = "Make anew"
@@ -259,7 +268,7 @@ class RebuildFeed(FeedAction):
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def preview(self, inputs: Inputs) -> Sequence[str]:
-        """Return sentences that say which photos of the feed would be rebuilt, and from what; they give no number.
+        """Return sentences that say which photos of the feed would be rebuilt, and from what, but not how many.
 
         Raises Refused (404) if the feed is not in feeds.toml.
         """
@@ -271,10 +280,10 @@ class RebuildFeed(FeedAction):
         ]
 
     async def carry_out(self, inputs: Inputs) -> str:
-        """Begin to mark the feed's photos for a rebuild, in a background task, and return a sentence that says so.
+        """Start a background task that marks the feed's photos for a rebuild, and return a sentence that says so.
 
-        While an earlier task for the feed runs, none is begun, and the sentence says that. Raises Refused (404) if the
-        feed is not in feeds.toml.
+        If an earlier task for the feed still runs, no task is started, and the sentence says that. Raises Refused (404)
+        if the feed is not in feeds.toml.
         """
         self.check_feed(inputs)
         feed = inputs["feed"]
@@ -284,7 +293,7 @@ class RebuildFeed(FeedAction):
         return f"{feed} is being looked at; the queue grows as photos are found."
 
     async def _rebuild(self, feed: str) -> None:
-        """Mark the feed's photos for a rebuild in MongoDB, and log the counts, or the error instead of raising it."""
+        """Mark the feed's photos for a rebuild in MongoDB, and log how many; an error is logged, not raised."""
         wanted, parts = current_renderings(self._parts.settings.variants), self._parts
         try:
             rebuilt = await rebuild.rebuild(parts.stores.listings, feed, wanted, parts.clock, dry_run=False)

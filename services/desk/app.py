@@ -85,7 +85,7 @@ def create_app(
 ) -> web.Application:
     """Return the desk's HTTP application with all pages, actions and probes, ready to be served.
 
-    `registry` takes the desk's metrics.
+    The desk's metrics are registered in `registry`.
     """
     app = web.Application(
         client_max_size=_MAX_BODY_BYTES,
@@ -120,9 +120,9 @@ def create_app(
 
 
 def _config(parts: DeskParts) -> Handler:
-    """Return the handler of `/config`, which answers the settings and feeds that this process was started with as JSON.
+    """Return the handler of `/config`, which answers with the settings and feeds of this process as JSON.
 
-    Secrets are hidden. `imagectl doctor` compares them with its own.
+    Secrets are hidden. `imagectl doctor` compares the answer with the settings and feeds that it reads itself.
     """
     shown = config.to_json(parts.settings, parts.feeds)
 

@@ -33,8 +33,9 @@ class Chart:
 def columns(series: Sequence[tuple[str, Mapping[str, int]]]) -> Chart:
     """Return a chart with one column for each item of `series`, from left to right. Pure.
 
-    An item is a pair of the column's label and its amounts by kind; a kind is a CSS class and a word of the tooltip.
-    The amounts of a column are stacked in their order, the first at the bottom. Without items, the chart has no bars.
+    An item is a pair: the column's label, and a mapping of kinds to amounts. A kind is a CSS class and a word of the
+    tooltip. The amounts of a column are stacked in the mapping's order, the first at the bottom. Without items, the
+    chart has no bars.
     """
     top = _top(max((sum(amounts.values()) for _, amounts in series), default=0))
     step = WIDTH / max(1, len(series))
@@ -52,7 +53,8 @@ def columns(series: Sequence[tuple[str, Mapping[str, int]]]) -> Chart:
 def line(values: Sequence[tuple[float, int]]) -> Chart:
     """Return a chart with a line through the points `values`, in their order. Pure.
 
-    A point is a pair of its place, from 0 at the left to 1 at the right, and its amount. No points give the line "".
+    A point is a pair: its place, from 0 at the left to 1 at the right, and its amount. Without points, the chart's
+    `line` is "".
     """
     top = _top(max((amount for _, amount in values), default=0))
     points = (f"{place * WIDTH:.1f},{HEIGHT - amount / top * HEIGHT:.1f}" for place, amount in values)
@@ -64,9 +66,9 @@ def _bar(x: float, y: float, width: float, height: float, kind: str, title: str)
 
 
 def _top(largest: int) -> int:
-    """Return the top of a chart's scale: the first of 1, 2, 5, 10, 20, 50 … that is not below `largest`.
+    """Return the top of a chart's scale: the smallest of 1, 2, 5, 10, 20, 50 … that is at least `largest`.
 
-    Such a round top stays the same while the largest amount changes a little, so that a chart does not jump.
+    With such a round number, the scale stays the same while the largest amount changes a little.
     """
     top = 1
     while True:

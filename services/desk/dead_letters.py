@@ -1,4 +1,4 @@
-"""The pages of dead letters: groups by reason, single dead letters without URLs, and requeueing or dropping them."""
+"""The pages of dead letters, in groups and one by one, and the actions that requeue or drop dead letters."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,19 +18,20 @@ _MAX_VALUE_LENGTH = 20_000
 
 
 class DeadLetterPages:
-    """The desk's pages that show dead letters: the list of groups, and one dead letter."""
+    """The desk's pages that show dead letters: the list of their groups, and the page of one dead letter."""
 
     def __init__(self, parts: DeskParts) -> None:
         self._parts = parts
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes of the list (`/dead-letters`) and of one dead letter (`/dead-letter`)."""
+        """Return the routes of the list of dead letters (`/dead-letters`) and of the page of one (`/dead-letter`)."""
         return [web.get("/dead-letters", self._list), web.get("/dead-letter", self._show)]
 
     async def _list(self, request: web.Request) -> web.Response:
         """Show the dead letters that are not handled, in groups by reason.
 
-        With `names` in the query, show instead those that name the listing with this ListingKey.
+        If the query has a ListingKey as `names`, show instead the dead letters that name this ListingKey, without
+        groups.
         """
         settings, handled = self._parts.settings, self._parts.stores.handled_dead_letters
         listing_key = query_text(request, "names")
@@ -44,11 +45,11 @@ class DeadLetterPages:
 
 
 class _DeadLetterAction(Action):
-    """An action on one dead letter, or, with the input `all`, on all of its group up to this one.
+    """An action on one dead letter, or on all dead letters of its group that are not later than it.
 
-    The input `offset` is the offset of the dead letter on its topic; `all` is any text, or "" for this one only. Later
-    dead letters of the group are left alone, because the operator has not seen them: among these may be records that
-    were requeued and could still not be read.
+    The input `offset` is the offset of the dead letter on its topic. The input `all` is any text for the whole group,
+    or "" for one dead letter. Later dead letters of the group are left alone, because the operator has not seen them.
+    Some may be of records that were requeued and still could not be understood.
     """
 
     about = ("offset", "all")
@@ -59,8 +60,9 @@ class _DeadLetterAction(Action):
     async def _selected(self, inputs: Inputs) -> DeadLetterFilter:
         """Return a filter that selects the dead letters that the inputs name, by their offsets.
 
-        With the input `all`, these are the dead letters of the group that are not handled, up to the offset. Raises
-        Refused (404) if there is no dead letter at the offset; BrokerUnavailable and StoreUnavailable.
+        With the input `all`, the filter selects the dead letters of the group that are not handled, up to the offset.
+        Raises Refused (404) if there is no dead letter at the offset, BrokerUnavailable if Kafka does not answer, and
+        StoreUnavailable if MongoDB does not.
         """
         letter = await _at_offset(self._parts, inputs["offset"])
         offset, key = letter.place.offset, letters.group_key(letter)
@@ -77,7 +79,7 @@ class _DeadLetterAction(Action):
         return DeadLetterFilter(offsets=in_group or frozenset({offset}))
 
     def next_page(self, inputs: Inputs) -> str:
-        """Return the URL of the list of dead letters."""
+        """Return the URL of the list of dead letters, for after the action; `inputs` is not used."""
         return "/dead-letters"
 
 
@@ -95,7 +97,7 @@ class Requeue(_DeadLetterAction):
     async def preview(self, inputs: Inputs) -> Sequence[str]:
         """Return sentences that say how many records would be sent, and how many dead letters cannot be sent and why.
 
-        Raises Refused (404) if there is no dead letter at the offset.
+        Raises Refused (404) if there is no dead letter at the offset that the inputs name.
         """
         requeued = await self._requeue(inputs, dry_run=True)
         sent, marked = counted(requeued.sent, "record"), counted(requeued.marked, "dead letter")
@@ -105,8 +107,8 @@ class Requeue(_DeadLetterAction):
     async def carry_out(self, inputs: Inputs) -> str:
         """Send the source records of the dead letters that the inputs name, and return a sentence that says how many.
 
-        Only one request does so at a time: a second click finds the dead letters handled. Raises Refused (404) if there
-        is no dead letter at the offset.
+        Requests wait for each other, so that a second click finds the dead letters handled. Raises Refused (404) if
+        there is no dead letter at the offset that the inputs name.
         """
         async with self._lock:
             requeued = await self._requeue(inputs, dry_run=False)
@@ -127,7 +129,7 @@ class Drop(_DeadLetterAction):
     async def preview(self, inputs: Inputs) -> Sequence[str]:
         """Return a sentence that says how many dead letters would be marked as handled.
 
-        Raises Refused (404) if there is no dead letter at the offset.
+        Raises Refused (404) if there is no dead letter at the offset that the inputs name.
         """
         dropped = await self._drop(inputs, dry_run=True)
         return [f"{counted(dropped, 'dead letter')} would count as dealt with; nothing of that is read again."]
@@ -135,7 +137,7 @@ class Drop(_DeadLetterAction):
     async def carry_out(self, inputs: Inputs) -> str:
         """Mark the dead letters that the inputs name as handled, and return a sentence that says how many were.
 
-        Raises Refused (404) if there is no dead letter at the offset.
+        Raises Refused (404) if there is no dead letter at the offset that the inputs name.
         """
         return f"Dropped: {counted(await self._drop(inputs, dry_run=False), 'dead letter')}."
 
@@ -145,9 +147,10 @@ class Drop(_DeadLetterAction):
 
 
 async def _at_offset(parts: DeskParts, offset: str) -> DeadLetter:
-    """Return the dead letter at an offset of the topic, which is a text that a browser sent.
+    """Return the dead letter at an offset of the topic; `offset` is a text that a browser sent.
 
-    Raises Refused (404) if the text is no offset, or Kafka holds no dead letter there; and BrokerUnavailable.
+    Raises Refused (404) if the text is no offset or Kafka has no dead letter there, and BrokerUnavailable if Kafka does
+    not answer.
     """
     is_offset = offset.isdecimal() and len(offset) < 19
     letter = await letters.at_offset(parts.settings, int(offset)) if is_offset else None
@@ -157,7 +160,7 @@ async def _at_offset(parts: DeskParts, offset: str) -> DeadLetter:
 def _value_text(letter: DeadLetter) -> str:
     """Return a dead letter's value as a text for people, without URLs and cut to 20,000 characters.
 
-    For bytes that are no text, it is a phrase with their number.
+    For a value that is no text, the result is a phrase that says how many bytes the value has.
     """
     value = letters.to_json(letter)["value"]
     if isinstance(value, dict) and set(value) == {"base64"}:

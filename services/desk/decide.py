@@ -52,7 +52,7 @@ class Verdict:
 class TimelineEntry:
     """One event in the life of a listing or of one of its photos, past or expected.
 
-    `image_id` names the photo; it is "" if the event is about the listing.
+    `image_id` is the photo's id; it is "" if the event is about the listing.
     """
 
     at: datetime
@@ -65,9 +65,9 @@ class TimelineEntry:
 def verdict(listing: Listing, feed_lines: Sequence[str], position: QueuePosition | None, now: datetime) -> Verdict:
     """Return why the listing has the photos that it has, in words for operators. Pure.
 
-    `feed_lines` are lines on what of the listing's feed keeps photos away, such as a suspension; empty if nothing does.
-    `position` is the queue position of that photo of the listing which is released next, None if no photo waits for its
-    release.
+    `feed_lines` say what in the listing's feed keeps photos away, such as a suspension; empty if nothing does.
+    `position` is the queue position of the listing's photo that is released next; None if no photo of the listing waits
+    for its release.
     """
     total, missing = len(listing.photos), [photo for photo in listing.photos if photo.copy is None]
     if listing.hidden:
@@ -91,7 +91,7 @@ def verdict(listing: Listing, feed_lines: Sequence[str], position: QueuePosition
 
 
 def _removal_reasons(listing: Listing, now: datetime) -> Iterator[str]:
-    """Yield sentences that say what becomes of a hidden listing and its copies."""
+    """Yield sentences that say what happens to the copies of a hidden listing, and whether an operator removed it."""
     due_at = listing.removal_due_at
     if listing.is_removed_by_operator:
         yield "It stays away, whatever the MLS says, until an operator allows it again."
@@ -110,7 +110,7 @@ def _removal_reasons(listing: Listing, now: datetime) -> Iterator[str]:
 def _failures(photos: Sequence[Photo]) -> Iterator[str]:
     """Yield sentences that say why `photos` are missing or outdated, the most frequent reason first.
 
-    `photos` are those of one listing that have no copy, or none of the newest version.
+    `photos` are the photos of one listing that have no copy, or only a copy of an older version.
     """
     reasons = Counter(photo.failure.reason if photo.failure else None for photo in photos)
     for reason, count in reasons.most_common():
@@ -125,8 +125,9 @@ def _failures(photos: Sequence[Photo]) -> Iterator[str]:
 def _next_attempt(photos: Sequence[Photo], position: QueuePosition | None, now: datetime) -> Iterator[str]:
     """Yield sentences that say when the next of `photos` is attempted, and how many are ahead of it in the queue.
 
-    `photos` are those of one listing that have no copy of the newest version. `position` is the queue position of the
-    listing's photo that is released next, None if none waits for its release. No sentence if no attempt is to come.
+    `photos` are the photos of one listing that have no copy of their newest version. `position` is the queue position
+    of the listing's photo that is released next, None if no photo waits for its release. Yields nothing if no photo is
+    due at any time or waits for its release.
     """
     if soonest := min((photo.due_at for photo in photos if photo.due_at), default=None):
         in_flight = sum(photo.released_at is not None for photo in photos)
@@ -137,7 +138,7 @@ def _next_attempt(photos: Sequence[Photo], position: QueuePosition | None, now: 
 
 
 def _set_aside(listing: Listing) -> Iterator[str]:
-    """Yield a sentence for each reason why Media rows of the listing are set aside, with their number."""
+    """Yield one sentence for each reason why Media rows of the listing are set aside, with the number of rows."""
     for reason, count in Counter(row.reason for row in listing.set_aside).most_common():
         yield f"{counted(count, 'row')} of Media set aside: {reason}."
 
@@ -149,9 +150,9 @@ def _photos(count: int) -> str:
 def timeline(
     listing: Listing, attempts: Iterable[Attempt], removals: Iterable[Removal]
 ) -> list[TimelineEntry]:  # fmt: skip
-    """Return what is known to have happened to a listing, and what is expected, the latest first. Pure.
+    """Return what is known to have happened to a listing, and what is expected to, the latest first. Pure.
 
-    `attempts` and `removals` are those of this listing's photos.
+    `attempts` and `removals` are the attempts and removals of this listing's photos.
     """
     entries = [*_listing_entries(listing), *_expected_entries(listing)]
     entries += [_attempt_entry(attempt) for attempt in attempts]

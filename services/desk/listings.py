@@ -32,7 +32,7 @@ Choice = TypeVar("Choice", bound=StrEnum)
 class PhotoView:
     """One photo of a listing as pages show it: of the MLS's URL only the `host` is shown.
 
-    `tone` is the colour of the photo's status, `next_step` a phrase that says what happens next to the photo.
+    `tone` is the colour of the photo's status. `next_step` is a phrase that says what happens next to the photo.
     """
 
     photo: Photo
@@ -72,8 +72,8 @@ class ListingPages:
     async def _search(self, request: web.Request) -> web.Response:
         """Redirect to the page of the listing that the query's `q` names: a ListingKey, an image id or an MLS URL.
 
-        If `q` names no listing or several, show the listings whose keys begin with it, or why nothing is found (404).
-        Without `q`, redirect to the table of listings.
+        If `q` names no listing or several, show the listings whose keys begin with `q`. If there are none, say why
+        (404). Without `q`, redirect to the table of listings.
         """
         searched = query_text(request, "q")
         if not searched:
@@ -137,11 +137,11 @@ class ListingPages:
         return render(request, "listing.html", context)
 
     async def _around(self, listing: Listing) -> tuple[Sequence[str], QueuePosition | None]:
-        """Return lines on what of the listing's feed keeps photos away, and the queue position of its next photo.
+        """Return lines that say what in the listing's feed keeps photos away, and the queue position of its next photo.
 
-        There is one line for each suspension and each window that is used up, or one that says that the feed is not in
-        feeds.toml. The next photo is the one of the listing that is released first. The position is None if no photo of
-        the listing waits for its release, or the feed is not in feeds.toml. Raises StoreUnavailable.
+        There is one line for each suspension and each window that is used up; or a single line if the feed is not in
+        feeds.toml. The next photo is the photo of the listing that is released first. The position is None if no photo
+        of the listing waits for its release, or the feed is not in feeds.toml. Raises StoreUnavailable.
         """
         feed = self._parts.feeds.get(listing.feed)
         if feed is None:
@@ -152,7 +152,7 @@ class ListingPages:
         return lines, await self._next_position(listing, feed, use)
 
     async def _next_position(self, listing: Listing, feed: Feed, use: BudgetUse) -> QueuePosition | None:
-        """Return the queue position of the listing's photo that is released next; None if none waits for its release.
+        """Return the queue position of the listing's photo that is released next; None if no photo is due now.
 
         Raises StoreUnavailable.
         """
@@ -184,11 +184,11 @@ class ListingPages:
 
 
 def _filter(request: web.Request, parts: DeskParts) -> ListingFilter:
-    """Return the filter of listings or photos that the parameters of a page's URL make.
+    """Return the filter of listings or photos that the query of a page's URL describes.
 
-    They are `feed`, `key` (the begin of a ListingKey), `status`, `reason`, `city` and `shown`. Without `feed`, the
-    filter has the first of `parts.feeds`; any other parameter that is not given, or empty, selects all. Raises Refused:
-    400 for a value that is no choice, 404 for a feed that feeds.toml lacks.
+    The query's parameters are `feed`, `key` (the first characters of a ListingKey), `status`, `reason`, `city` and
+    `shown`. Without `feed`, the filter has the first feed of feeds.toml. Any other parameter that is not given, or
+    empty, selects all. Raises Refused: 400 for a value that is no choice, 404 for a feed that feeds.toml lacks.
     """
     displayed = _choice(request, "shown", _Displayed)
     return ListingFilter(
@@ -202,9 +202,9 @@ def _filter(request: web.Request, parts: DeskParts) -> ListingFilter:
 
 
 def _choice(request: web.Request, name: str, choices: type[Choice]) -> Choice | None:
-    """Return the member of the enumeration `choices` that the query's parameter `name` names; None if it is not given.
+    """Return the member of the enumeration `choices` that the query's parameter `name` has as its value.
 
-    An empty value counts as not given. Raises Refused (400) for a value that is not among the choices.
+    Returns None if the parameter is empty or not given. Raises Refused (400) for a value that is not among the choices.
     """
     value = query_text(request, name)
     if value and value not in set(choices):
@@ -215,10 +215,11 @@ def _choice(request: web.Request, name: str, choices: type[Choice]) -> Choice | 
 def _table_context(
     selected: ListingFilter, rows: Sequence[ListingSummary], page_size: int, path: str
 ) -> Mapping[str, object]:
-    """Return what the template of a table's page needs: filter, choices of the form, rows to show, next page's URL.
+    """Return, by name, what the template of a table's page needs: filter, choices, rows, and the next page's URL.
 
-    `selected` is the filter that the rows were read with. The caller reads one row more than `page_size`: if `rows` has
-    it, there is a next page, and that row is not shown; otherwise the URL is "". `path` is the path of the page.
+    `selected` is the filter that the rows were read with; `path` is the path of the page. The caller reads one row more
+    than `page_size`. If `rows` has this row, there is a next page, and the row is not shown; otherwise the next page's
+    URL is "".
     """
     displayed = None if selected.displayed is None else _Displayed.YES if selected.displayed else _Displayed.NO
     query = {

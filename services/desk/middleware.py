@@ -22,7 +22,7 @@ _logger = log.get(__name__)
 def measure(registry: CollectorRegistry) -> Middleware:
     """Return a middleware that measures the seconds to answer each request, by route and status.
 
-    The seconds are counted in a histogram, which is registered in `registry`.
+    The measured seconds go into a histogram, a metric that is registered in `registry`.
     """
     seconds = Histogram(
         "listing_images_desk_answer_seconds", "Time to answer an operator", ["route", "status"], registry=registry
@@ -43,8 +43,8 @@ def measure(registry: CollectorRegistry) -> Middleware:
 def add_security_headers(public_root: str) -> Middleware:
     """Return a middleware that adds headers for browsers to every answer of the desk.
 
-    They allow the desk's own scripts and styles, photos from `public_root`, forms to the desk itself, and nothing else.
-    No answer may be cached, except static files for five minutes.
+    The headers allow the desk's own scripts and styles, photos from `public_root`, forms to the desk itself, and
+    nothing else. They forbid caches to keep an answer, except static files for five minutes.
     """
     headers = {
         "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -69,10 +69,10 @@ def add_security_headers(public_root: str) -> Middleware:
 
 @web.middleware
 async def show_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Return the answer of `handler` to the request, or a page with a status and a sentence if it raises an error.
+    """Return the answer of `handler` to the request, or an error page with a status and a sentence if it fails.
 
-    Refused and HTTP errors have their own status. If a store or Kafka does not answer, or on Contention, the status is
-    503; for any other error it is 500, and the page names only the log, which has the traceback.
+    Refused and aiohttp's HTTP errors have their own status. For StoreUnavailable, BrokerUnavailable and Contention the
+    status is 503. For any other error it is 500: the page tells the operator to read the log, which has the traceback.
     """
     try:
         return await handler(request)

@@ -24,7 +24,7 @@ _LATEST_ATTEMPTS = 12
 class LastHour:
     """The last hour of all feeds in charts and totals.
 
-    The charts are of the attempts (done and failed), of the length of the queue, and of the requests to the origins,
+    There are charts of the attempts (done and failed), of the length of the queue, and of the requests to the origins,
     each by time. `failures` has the number of failed attempts by reason, the most frequent first.
     """
 
@@ -72,9 +72,10 @@ class Overview:
 
 
 def _totals(snapshot: Snapshot) -> Mapping[str, int]:
-    """Return the numbers of a snapshot as sums over all feeds, by their names in the template.
+    """Return, by their names in the template, the numbers of a snapshot as sums over all feeds.
 
-    They are the listings, the photos in flight and queued, and the photos of each status.
+    They are the numbers of listings, of displayed listings, of photos in flight, of queued photos, and of photos of
+    each status.
     """
     feeds = snapshot.feeds.values()
     return {
@@ -91,8 +92,9 @@ def _last_hour(
 ) -> LastHour:
     """Return the hour before the snapshot in charts and totals.
 
-    `minutes` maps the begin of each minute of that hour, the oldest first, to its numbers of attempts by result.
-    `queue` yields pairs of a time and how many photos were queued then; pairs from before that hour are left out.
+    `minutes` maps the beginning of each minute of that hour, the oldest first, to its numbers of attempts by result.
+    `queue` yields pairs: a time, and how many photos were queued at that time. Pairs from before that hour are left
+    out.
     """
     attempts = {minute: _done_and_failed(results) for minute, results in minutes.items()}
     failures = Counter[str]()

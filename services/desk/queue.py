@@ -16,7 +16,7 @@ class QueuePages:
         self._parts = parts
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the route of this page, `/queue`."""
+        """Return the route of the queue's page, `/queue`."""
         return [web.get("/queue", self._queue)]
 
     async def _queue(self, request: web.Request) -> web.Response:

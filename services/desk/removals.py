@@ -1,4 +1,4 @@
-"""The page of removals: holds that wait for a decision, the evidence, and the last audit; and what operators decide."""
+"""The page of removals (holds that wait for a decision, evidence, the last audit), and the actions that change them."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ class RemovalPages:
         self._parts = parts
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the route of this page, `/removals`."""
+        """Return the route of the page of removals, `/removals`."""
         return [web.get("/removals", self._removals)]
 
     async def _removals(self, request: web.Request) -> web.Response:
@@ -48,10 +48,10 @@ class RemovalPages:
 
 
 def _period(query: Mapping[str, str], now: datetime) -> tuple[datetime, datetime]:
-    """Return the begin and end of the period that `from` and `to` in `query` give; by default the last seven days.
+    """Return the begin and end of the period that `from` and `to` in `query` give.
 
-    `query` has both texts: a time, how long ago, or "" for the default (seven days before `now`, and `now`). Raises
-    Refused (400) for a text that is no time.
+    Each of the two texts is a time, how long ago (such as 2h), or "". The default for "" is seven days before `now`,
+    and `now`. Raises Refused (400) for a text that is no time.
     """
     try:
         begin = words.parse_time(query["from"], now) if query["from"] else now - _DEFAULT_PERIOD
@@ -65,9 +65,9 @@ def _cursor_text(last: Removal) -> str:
 
 
 def _cursor(text: str) -> RemovalCursor | None:
-    """Return the last removal of the page before, as a cursor, from the text that `_cursor_text` wrote; None for "".
+    """Return the last removal of the previous page, as a cursor, from a text that `_cursor_text` wrote; None for "".
 
-    Raises Refused (400) for any other text.
+    The text is in the URL of the next page. Raises Refused (400) for any other text.
     """
     if not text:
         return None
@@ -79,9 +79,9 @@ def _cursor(text: str) -> RemovalCursor | None:
 
 
 class DecideHold(FeedAction):
-    """Decides about all holds of a feed that wait for a decision, as the operator's `decision` says.
+    """Records an operator's decision about all holds of a feed that wait for one.
 
-    Either the removals are resumed, or the burst is discarded as the feed's fault.
+    The action is made for one decision: to resume the removals, or to discard the burst as the feed's fault.
     """
 
     def __init__(self, parts: DeskParts, decision: Decision) -> None:
@@ -90,9 +90,9 @@ class DecideHold(FeedAction):
         self.title, self.button, self._outcome = _DECISIONS[decision]
 
     async def preview(self, inputs: Inputs) -> Sequence[str]:
-        """Return a sentence for each hold that waits for a decision, and one on what would become of the copies.
+        """Return a sentence for each hold that waits for a decision, and one that says what happens to the copies.
 
-        Raises Refused: 409 if no removals are held, 404 if the feed is not in feeds.toml.
+        Raises Refused: 409 if no removals of the feed are held, 404 if the feed is not in feeds.toml.
         """
         self.check_feed(inputs)
         holds = await self._parts.stores.removal_holds.all()
@@ -113,7 +113,7 @@ class DecideHold(FeedAction):
         return f"{feed}: {self._outcome}"
 
     def next_page(self, inputs: Inputs) -> str:
-        """Return the URL of the page of removals."""
+        """Return the URL of the page of removals, for after the action; `inputs` is not used."""
         return "/removals"
 
 
@@ -129,13 +129,13 @@ _DECISIONS = {
 
 
 class RemoveListing(ListingAction):
-    """Removes a listing, whatever the MLS announces, until an operator allows it again."""
+    """Removes a listing, whatever the MLS announces, until an operator allows the listing again."""
 
     title = "Remove a listing for good"
     button = "Remove"
 
     async def preview(self, inputs: Inputs) -> Sequence[str]:
-        """Return sentences that say how many copies of the listing would be removed, and for how long it stays away.
+        """Return sentences that say how many copies of the listing would be removed, and how long it would stay away.
 
         Raises Refused (404) if the listing is not recorded.
         """
@@ -150,7 +150,7 @@ class RemoveListing(ListingAction):
     async def carry_out(self, inputs: Inputs) -> str:
         """Mark the listing in MongoDB as removed by an operator, and return a sentence that says so.
 
-        A janitor then removes its copies. Raises Refused (404) if the listing is not recorded.
+        A janitor then removes the listing's copies. Raises Refused (404) if the listing is not recorded.
         """
         listing = await self.listing(inputs)
         listings, ids = self._parts.stores.listings, [(listing.feed, listing.key)]
@@ -159,15 +159,15 @@ class RemoveListing(ListingAction):
 
 
 class AllowListing(ListingAction):
-    """Allows again what operators had removed of a listing: the listing itself, or photos of it."""
+    """Allows again what operators had removed of a listing: the listing itself, or some of its photos."""
 
     title = "Allow a listing again"
     button = "Allow"
 
     async def preview(self, inputs: Inputs) -> Sequence[str]:
-        """Return a sentence that says when the listing would be shown again.
+        """Return a sentence that says when the listing and its photos would be shown again.
 
-        Raises Refused: 409 if no operator removed anything of the listing, 404 if it is not recorded.
+        Raises Refused: 409 if no operator removed anything of the listing, 404 if the listing is not recorded.
         """
         _refuse_unremoved(await self.listing(inputs))
         return ["Whatever was removed of it by operators may be shown again, as soon as the MLS is next heard of it."]
@@ -175,7 +175,7 @@ class AllowListing(ListingAction):
     async def carry_out(self, inputs: Inputs) -> str:
         """Allow the listing and all its photos in MongoDB, and return a sentence that says when it is shown again.
 
-        Raises Refused: 409 if no operator removed anything of the listing, 404 if it is not recorded.
+        Raises Refused: 409 if no operator removed anything of the listing, 404 if the listing is not recorded.
         """
         listing = await self.listing(inputs)
         _refuse_unremoved(listing)

@@ -20,7 +20,7 @@ _logger = log.get(__name__)
 
 
 class SignInPages:
-    """The desk's pages for signing in and out, and the middleware that refuses whoever is not signed in."""
+    """The desk's pages for signing in and out, and the middleware that refuses clients that are not signed in."""
 
     def __init__(self, token_check: TokenCheck, sessions: Sessions) -> None:
         self._token_check = token_check
@@ -32,12 +32,11 @@ class SignInPages:
 
     @web.middleware
     async def require_sign_in(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Return the answer of `handler` if the browser is signed in, or if a reading request has the desk's token.
+        """Return the answer of `handler` if the browser is signed in, or if a GET or HEAD request has the desk's token.
 
-        For any other request the answer is a redirect to the form for signing in, or 401. A request that changes
-        something must come from the desk's own pages and carry its session's secret, as their forms do; otherwise
-        Refused (403) is raised. Public paths, such as the probes, pass without a session. Raises Refused (429) for an
-        address that must wait.
+        Public paths, such as the probes, need neither. For any other request the answer is a redirect to the form for
+        signing in, or 401. Raises Refused: 403 for a request that may change something and does not come from a form of
+        the desk with the session's secret, 429 for an address that must wait.
         """
         if not _is_own_origin(request):
             refuse(403, "this form was sent from another site")
@@ -54,7 +53,8 @@ class SignInPages:
     def _has_token(self, request: web.Request) -> bool:
         """Return True if the request's `Authorization` header has the desk's token.
 
-        A wrong token counts against the client's IP address. Raises Refused (429) if the address must wait.
+        A wrong token is counted for the client's IP address. Raises Refused (429) if the address must wait because it
+        sent too many wrong tokens.
         """
         token = access.token_in_header(request.headers.get("Authorization", ""))
         if token is None:
@@ -70,7 +70,7 @@ class SignInPages:
         return self._render_form(request, access.local_path(query_text(request, "next")))
 
     def _render_form(self, request: web.Request, target: str, fault: str = "") -> web.Response:
-        """Return the form for signing in, with status 401 if there is a `fault` to show.
+        """Return the form for signing in; if there is a `fault`, the form shows it, and the status is 401.
 
         `target` is the path that the browser goes to after signing in.
         """
@@ -102,8 +102,8 @@ class SignInPages:
 async def _check_form(request: web.Request, session: Session | None) -> None:
     """Raise Refused (403) if the request's form lacks the session's secret, which another site's page cannot know.
 
-    `session` is that of the browser; None for a program that has only the desk's token. Without a session Refused is
-    always raised, because such a program may only read. If the secret is right, nothing happens.
+    `session` is the browser's session, or None for a program that has only the desk's token. For None, Refused is
+    always raised, because such a program may only read.
     """
     form = await request.post()
     given = form.get(CSRF, "")
@@ -112,10 +112,11 @@ async def _check_form(request: web.Request, session: Session | None) -> None:
 
 
 def _is_own_origin(request: web.Request) -> bool:
-    """Return False if the browser's headers say that a changing request comes from another site's page, else True.
+    """Return False if another site's page sent a request that changes something, else True.
 
-    A changing request is any but GET and HEAD. Without such headers, as from programs, the result is True. The form for
-    signing in depends on this check, because without a session it has no secret.
+    Requests other than GET and HEAD may change something. Browsers name the sending site in headers; a request without
+    these headers, as from a program, counts as the desk's own. The form for signing in depends on this check, because
+    it has no session's secret.
     """
     if request.method in ("GET", "HEAD"):
         return True
@@ -128,9 +129,9 @@ def _is_own_origin(request: web.Request) -> bool:
 def _sign_in_required(request: web.Request) -> web.Response:
     """Return the answer to a request that has neither a session nor the desk's token.
 
-    For a page that a browser asks for, it is a redirect to the form for signing in, which leads back to that page. For
-    a page's part that refreshes, it is 401 with a header that makes the browser load the whole page. For any other
-    request, such as a program's, it is 401 with a line of advice.
+    If a browser asks for a page, the answer is a redirect to the form for signing in, which leads back to the page. If
+    the browser refreshes a part of a page, the answer is 401 with a header that makes the browser load the whole page.
+    For any other request, such as a program's, it is 401 with a line of advice.
     """
     headers = {"WWW-Authenticate": "Bearer"}
     if "HX-Request" in request.headers:  # a part of a page: the browser is to load the whole page, which redirects

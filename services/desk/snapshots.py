@@ -34,8 +34,9 @@ _KAFKA_TIMEOUT_SECONDS = 4.0
 class Snapshot:
     """How the whole system stands at one moment, as the desk shows it; `feeds` and `budgets` are by the feed's name.
 
-    While Kafka does not answer, `lag` or `dead_letters` is None and `fault` says why; otherwise `fault` is "". `lag` is
-    how many records each service has yet to finish, by service and topic.
+    `lag` is how many records each service has not finished yet, by service and topic. `dead_letters` is how many dead
+    letters are not handled. If Kafka does not answer, `lag` or `dead_letters` is None and `fault` says why; otherwise
+    `fault` is "".
     """
 
     at: datetime
@@ -54,7 +55,7 @@ class Snapshot:
 
 
 class Snapshots:
-    """Takes snapshots of the system and keeps the last one, so that requests that come together share it."""
+    """Takes snapshots of the system and keeps the last one, so that simultaneous requests share one snapshot."""
 
     def __init__(self, settings: Settings, feeds: Mapping[str, Feed], stores: Stores, clock: Clock) -> None:
         self._settings = settings
@@ -67,7 +68,7 @@ class Snapshots:
         """Pairs of a time and how many photos were queued then: every 30 seconds, an hour of them, in memory."""
 
     async def current(self) -> Snapshot:
-        """Return a snapshot of the system that is at most four seconds old; take a new one if the last is older.
+        """Return a snapshot of the system that is at most four seconds old; take a new one if the last one is older.
 
         Raises StoreUnavailable.
         """
@@ -77,9 +78,9 @@ class Snapshots:
             return self._last
 
     async def sample_queue(self) -> None:
-        """Append the time and the present number of queued photos of all feeds to `queue_lengths`.
+        """Append the present time and number of queued photos of all feeds to `queue_lengths`.
 
-        Raises StoreUnavailable.
+        Called every 30 seconds. Raises StoreUnavailable.
         """
         snapshot = await self.current()
         self.queue_lengths.append((snapshot.at, snapshot.queued))
@@ -110,8 +111,8 @@ class Snapshots:
     async def _read_kafka(self) -> tuple[Mapping[str, Mapping[str, int]] | None, int | None, str]:
         """Ask Kafka, and return the lag by service and topic, the number of dead letters that are not handled, and "".
 
-        If Kafka does not answer, the last item says why, and what is not known is None: the lag and the number, or
-        only the number. Raises StoreUnavailable.
+        If Kafka does not answer, the last item says why instead of "". Then the number is None, and the lag too if its
+        query failed. Raises StoreUnavailable.
         """
         lag, fault = await _answer_or_fault(status.read_lag(self._settings))
         if fault:
@@ -120,10 +121,10 @@ class Snapshots:
 
 
 async def _answer_or_fault(question: Awaitable[Value]) -> tuple[Value | None, str]:
-    """Await `question`, which asks Kafka, and return its result and "".
+    """Await `question`, a query to Kafka, and return a pair: its result, and "".
 
-    If Kafka does not answer within four seconds, or cannot be reached, return None and the reason instead. Raises
-    whatever else `question` raises.
+    If Kafka does not answer within four seconds, or cannot be reached, the pair is None and the reason in words. Any
+    other error of `question` is raised.
     """
     try:
         async with asyncio.timeout(_KAFKA_TIMEOUT_SECONDS):
@@ -148,9 +149,9 @@ class AttemptHistory:
         """Return how many attempts each of the last 60 minutes had, by result; the oldest minute first.
 
         The keys are the beginnings of the minutes, including the present minute. Each value maps a result, such as
-        `downloaded`, to the number of attempts that ended so; it is empty for a minute without attempts. Only minutes
-        whose counts are not final yet are read from MongoDB again.
-        Raises StoreUnavailable.
+        `downloaded`, to the number of attempts with this result; it is empty for a minute without attempts. Counts of
+        older minutes are final and kept in memory; only the others are read from MongoDB again. Raises
+        StoreUnavailable.
         """
         now = self._clock()
         first = now.replace(second=0, microsecond=0) - (MINUTES - 1) * MINUTE

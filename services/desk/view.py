@@ -1,4 +1,4 @@
-"""Renders pages, reads what browsers send, and names what all pages read from."""
+"""Renders the desk's pages, checks what browsers send, and names what all pages read from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ _MAX_TEXT_LENGTH = 8_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeskParts:
-    """What all pages of the desk read from, and what its actions change."""
+    """Holds what all pages of the desk read from, and what the desk's actions change."""
 
     settings: Settings
     feeds: Mapping[str, Feed]
@@ -43,7 +43,7 @@ class DeskParts:
 
 
 class Refused(Exception):
-    """Says that the request is refused with an HTTP status; the page of the error shows `detail` to the operator."""
+    """Says that the request is refused with an HTTP status; the error page shows `detail` to the operator."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
@@ -80,8 +80,7 @@ def render(request: web.Request, template: str, context: Mapping[str, object], *
     """Return a page or a part of one, rendered from a template of the desk.
 
     The template gets `context`, the session, the time, the path, and the session's notices. A whole page takes the
-    notices out of the session; a part of a page, whose template begins with an underscore, leaves them for the next
-    page.
+    notices out of the session. A part of a page, whose template's name begins with `_`, leaves them for the next page.
     """
     session = request.get(SESSION)
     notices, now = list(session.notices) if session else [], request.app[_CLOCK]()
@@ -105,16 +104,16 @@ def page_url(path: str, **query: object) -> str:
 def query_text(request: web.Request, name: str) -> str:
     """Return the value of the query's parameter `name`, without space around it; "" if it is not given.
 
-    Raises Refused (400) if the value is longer than 8,000 characters, or no UTF-8.
+    Raises Refused (400) if the value is longer than 8,000 characters or not UTF-8.
     """
     return checked_text(name, request.query.get(name, ""))
 
 
 def checked_text(name: str, value: object) -> str:
-    """Return a value that a browser sent, without space around it.
+    """Return a value of a query or form that a browser sent, without space around it.
 
-    Raises Refused (400) for a file, more than 8,000 characters, and no UTF-8. `name` is the value's name in the
-    message.
+    Raises Refused (400) if the value is a file, is longer than 8,000 characters, or is not UTF-8. `name` is the value's
+    name in the error's sentence.
     """
     if not isinstance(value, str) or len(value) > _MAX_TEXT_LENGTH:
         refuse(400, f"{name} is too long, or no text")
@@ -126,7 +125,7 @@ def checked_text(name: str, value: object) -> str:
 
 
 def feed_name(parts: DeskParts, name: str) -> str:
-    """Return `name` if feeds.toml has a feed of this name, or the name of the first feed if `name` is "".
+    """Return `name` if feeds.toml has a feed of this name; if `name` is "", return the name of the first feed.
 
     Raises Refused (404) for any other name.
     """
@@ -136,6 +135,6 @@ def feed_name(parts: DeskParts, name: str) -> str:
 
 
 def origin_of(url: str) -> str:
-    """Return scheme, host and port of a URL, as a Content-Security-Policy names a source. Pure."""
+    """Return scheme, host and port of a URL, as the header Content-Security-Policy names a site. Pure."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"

@@ -1,6 +1,7 @@
-"""Which listings does `listing-seen` hide that MongoDB still displays? Their answers are withheld until it hides them.
+"""Withholds the answers about listings that `listing-seen` hides, until MongoDB hides these listings too.
 
-Scheduler and janitor record what an event hides, but not while MongoDB is unavailable, or while they have a backlog.
+Scheduler and janitor record in MongoDB what an event hides, but not while MongoDB is unavailable, or while they have a
+backlog.
 """
 
 import asyncio

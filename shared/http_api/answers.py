@@ -42,7 +42,7 @@ class ProblemFound(Exception):
 class Body:
     """Holds the bytes of an answer's body, with their hash and gzipped form, each computed when first needed.
 
-    `level` is gzip's compression level.
+    `plain` has the bytes before compression, `level` is gzip's compression level.
     """
 
     __slots__ = ("_digest", "_gzipped", "_level", "plain")
@@ -71,7 +71,7 @@ class Body:
     def max_bytes(self) -> int:
         """The most bytes of memory that the plain and the gzipped form take together.
 
-        Gzip may make a text a little longer.
+        The gzipped form of a short text may be a little longer than the plain form.
         """
         return len(self.plain) * 2 + 100
 
@@ -103,7 +103,7 @@ def problem(found: ProblemFound) -> web.Response:
 def refused(refusal: web.HTTPException, max_body_bytes: int) -> web.Response:
     """Return the problem (RFC 9457) for a request that aiohttp refuses, such as one to an unknown address.
 
-    `max_body_bytes` is the application's limit of a body, which the problem names if that was exceeded.
+    `max_body_bytes` is the application's limit for a request's body; the problem for a longer body names the limit.
     """
     if isinstance(refusal, web.HTTPMethodNotAllowed):
         response = problem(ProblemFound(405, "this address takes other methods; see the Allow header"))
@@ -121,8 +121,8 @@ def text(
 ) -> web.Response:
     """Return the HTTP answer with a text and its ETag, gzipped if the client accepts gzip and the text is long.
 
-    `cache_control` is the value of that header. If the request's If-None-Match says that the client has the text
-    already, the status is 304 and the text is left out.
+    `cache_control` is the value of the header Cache-Control. If the request's If-None-Match says that the client has
+    the text already, the status is 304 and the text is left out.
     """
     is_gzipped = compression.should_compress(request, body.plain)
     # A strong ETag names one representation, so the gzipped form needs its own.
@@ -140,9 +140,9 @@ def text(
 
 
 def client_has(request: web.Request, digest: str) -> bool:
-    """Return True if the client has the body with the hash `digest` already, so that the answer may be a 304.
+    """Return True if the client already has the body with the hash `digest`, so that the answer may be a 304.
 
-    That is so if the request's If-None-Match is "*", or has the ETag of the body's plain or gzipped form.
+    True if the request's If-None-Match is "*", or has the ETag of the body's plain or gzipped form.
     """
     given = request.headers.get("If-None-Match")
     if given is None:

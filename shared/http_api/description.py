@@ -22,7 +22,7 @@ _PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; ba
 def routes(api: Api) -> list[web.RouteDef]:
     """Return the routes `/api/openapi.json` and `/api/docs`, which describe the API, to add to the application.
 
-    Both texts are made here, once.
+    The document and the page are made once, by this call.
     """
     described = openapi(api)
     document = Body(orjson.dumps(described, option=orjson.OPT_INDENT_2), compression.SMALL)
@@ -109,10 +109,10 @@ def _parameters(place: str, model: type[BaseModel] | None) -> Iterator[Json]:
 
 
 def _without_null(schema: Json, definitions: Json) -> Json:
-    """Return the JSON schema of a parameter with only its type, its allowed values and its default, and without `null`.
+    """Return the JSON schema of a parameter without `null`: only its type, its allowed values and its default.
 
     Pydantic adds the alternative `null` for an optional parameter, but a parameter of a request is absent, never null.
-    If the schema is a `$ref`, the schema that it names is used; `definitions` has these schemas by name.
+    If the schema is a `$ref`, the result is made from the schema that it names; `definitions` has such schemas by name.
     """
     kinds = [kind for kind in schema.get("anyOf", [schema]) if kind.get("type") != "null"]
     kind = definitions[kinds[0]["$ref"].rsplit("/", 1)[1]] if "$ref" in kinds[0] else kinds[0]

@@ -71,7 +71,10 @@ def _parameters(operation: Json) -> str:
 
 
 def _choices(schema: Json) -> str:
-    """Return a sentence in HTML with a parameter's allowed values and its default; "" if any value is allowed."""
+    """Return a sentence in HTML with a parameter's allowed values and its default; "" if any value is allowed.
+
+    `schema` is the parameter's JSON schema.
+    """
     if "enum" not in schema:
         return ""
     values = [f"<code>{_text(value)}</code>" for value in schema["enum"]]
@@ -114,8 +117,8 @@ def _answer(item: tuple[str, Json]) -> str:
 def _example(answer: Json, schemas: Json) -> str:
     """Return a `<details>` element in HTML with an example of an answer's body; "" if the answer has no body.
 
-    `answer` is one answer of an operation in the OpenAPI document, `schemas` the document's schemas by model name: the
-    example is the first one of the answer's model.
+    `answer` is one answer of an operation in the OpenAPI document; the example is the first example of its model.
+    `schemas` has the document's JSON schemas by model name.
     """
     for content in answer.get("content", {}).values():
         example = schemas[content["schema"]["$ref"].rsplit("/", 1)[1]]["examples"][0]
@@ -144,7 +147,7 @@ def _default(schema: Json) -> str:
 
 
 def _type(schema: Json) -> str:
-    """Return the type that a JSON schema describes in words, as HTML with links to the models."""
+    """Return in words the type that a JSON schema describes, as HTML with links to the models."""
     if "$ref" in schema:
         name = schema["$ref"].rsplit("/", 1)[1]
         return f'<a href="#{name}">{name}</a>'

@@ -48,7 +48,8 @@ class Operation:
     """Describes one operation of the API for the OpenAPI document: route, parameters, body, and answers by HTTP status.
 
     `id` is the OpenAPI operationId, `summary` a title and `about` a text. The models `in_path` and `query` have a field
-    for each parameter of the path and the query string; they and `body` are None if a request has no such part.
+    for each parameter of the path and of the query string. `in_path`, `query` and `body` are None if a request has no
+    such part.
     """
 
     id: str
@@ -70,9 +71,9 @@ class Operation:
 class Api:
     """Describes the API of one service.
 
-    `title` is the page's heading, `about` a text below it. `headers` maps each header of an answer to its JSON type and
-    its description. `shell_variable` is the variable that holds the service's address in the examples for curl.
-    `appendix` is HTML for the end of the page, empty for none.
+    `title` is the heading of the HTML page, `about` a text below it. `headers` maps the name of each header of an
+    answer to a pair: its JSON type and its description. `shell_variable` is the variable that holds the service's
+    address in the examples for curl. `appendix` is HTML for the end of the page; "" for none.
     """
 
     title: str
