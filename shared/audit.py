@@ -125,10 +125,10 @@ class Walk:
         )
 
     async def _compare(self, listing: Listing) -> tuple[int, Sequence[Finding]]:
-        """Compare a listing with its stored objects; return a pair: how many objects are stored, and each drift.
+        """Compare a listing with its stored objects; return how many objects are stored, and a finding for each drift.
 
         If a drift is found, but the listing was written during the comparison, the drift may be wrong: the listing is
-        read again and compared again. If it is written during each of three comparisons, no drift is returned. Raises
+        read again and compared again. If it is written during each of three comparisons, no finding is returned. Raises
         StoreUnavailable.
         """
         prefix, stored = keys.listing_prefix(listing.feed, listing.key), 0
@@ -200,10 +200,10 @@ class Walk:
         return Step(listings=0, objects=len(page), findings=findings, next=following)
 
     def _section_after(self, cursor: AuditCursor) -> AuditCursor | None:
-        """Return the cursor at the start of the feed or bucket that the audit compares after the one of `cursor`.
+        """Return the cursor at the start of the next section of the audit, after the section in which `cursor` is.
 
-        Return None if the one of `cursor` is the last, or is a feed or bucket that the scope of the audit does not
-        have.
+        A section is a feed or a bucket. Return None if `cursor` is in the last section, or in a section that the scope
+        of the audit does not have.
         """
         sections = iter(self._sections)
         for section in sections:

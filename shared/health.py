@@ -20,11 +20,11 @@ _logger = log.get(__name__)
 
 
 class Health:
-    """Tells whether one service process is alive and ready, and gives its metrics, over HTTP and in the log.
+    """Tells over HTTP whether one service process is alive and ready, gives its metrics, and logs outages of servers.
 
     `pings` has a function for each server that the process depends on, by the server's name. The function raises
     StoreUnavailable or BrokerUnavailable while the server does not answer. `registry` has the metrics. The process sets
-    `is_started` once it works, and `is_draining` when it begins to end.
+    `is_started` when it starts to work, and `is_draining` when it starts to end.
     """
 
     def __init__(self, pings: Mapping[str, Ping], registry: CollectorRegistry) -> None:
@@ -34,7 +34,7 @@ class Health:
         self.is_started = False
         self._logged: Collection[str] = ()
         self.stuck_topics: Callable[[], Sequence[str]] = tuple
-        """Returns the topics whose consumer stands still; if there are any, /healthz answers 503, for a restart."""
+        """The topics whose consumer makes no progress; if there are any, /healthz answers 503, to be restarted."""
         self.worker_token = ""
         """The token of this process as a worker. /healthz?worker=TOKEN answers 421 if TOKEN is another one, or if the
         process is draining: another process may then take the worker's name."""
@@ -64,7 +64,7 @@ class Health:
         return _answer({"status": "not ready" if faults else "ready", "faults": faults}, 503 if faults else 200)
 
     async def log_changes(self) -> None:
-        """Log which servers are unavailable that the process depends on, if this has changed since the last call.
+        """Log which of the servers that the process needs are unavailable, if this has changed since the last call.
 
         Each service calls this method regularly, so that outages are in the log even if nobody requests /readyz.
         """

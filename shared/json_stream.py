@@ -124,7 +124,10 @@ class _Text:
             self._read_more()
 
     def _read_more(self) -> None:
-        """Read the next chunk of the file; if there is none, note that the file has ended. Raises NotJson."""
+        """Read the next chunk of the file; if there is none, note that the file has ended.
+
+        Text before the current position is dropped. Raises NotJson if the chunk is not UTF-8.
+        """
         kept = self._text[self._at :]
         # As much again as is kept: an item of many chunks is scanned only a few times from its beginning.
         chunk = self._file.read(max(_CHUNK_BYTES, len(kept)))

@@ -34,7 +34,7 @@ class Unusable:
 
 
 class BrokenEnd(Unusable):
-    """Names the end of a file that is not JSON: after the record that `where` names, nothing can be read."""
+    """Names the rest of a file that is not JSON: nothing after the record that `where` names can be read."""
 
 
 def why_unsendable(record: PropertyRecord) -> str | None:

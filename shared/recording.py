@@ -99,9 +99,11 @@ class Recorder:
         """Write the listings that a batch of `listing-seen` changes; copy invalid records to the topic `dead-letter`.
 
         If a batch is handled again, it changes no listing. If no other process writes the same listings, a batch takes
-        two reads and one write. Raises StoreUnavailable if MongoDB does not answer, Contention if other processes keep
-        writing the same listing, ListingsUnwritable if a listing is too large for MongoDB, and BrokerUnavailable if
-        Kafka does not answer. Some listings may be written nevertheless.
+        two reads and one write.
+
+        Raises StoreUnavailable if MongoDB does not answer, Contention if other processes keep writing the same listing,
+        ListingsUnwritable if a listing is too large for MongoDB, and BrokerUnavailable if Kafka does not answer. After
+        each of these errors, some listings may be written.
         """
         seen, invalid = self._decode(records)
         recorded = await self._listings.recorded_states(list(seen)) if seen else {}
@@ -211,7 +213,7 @@ class Recorder:
 
 
 def _report(listing: Listing, last: Announcement) -> None:
-    """Log that a listing was written, and record a span in the trace of `last`, its newest announcement."""
+    """Log that a listing was written, and record a span in the trace of `last`, the listing's newest announcement."""
     _logger.info(
         "listing-recorded",
         feed=listing.feed,

@@ -22,7 +22,7 @@ from shared.settings import Settings, SettingsInvalid, load, unknown_variables
 from shared.stores.errors import Contention, StoreUnavailable
 
 Serve = Callable[[Settings, Mapping[str, Feed], asyncio.Event], Coroutine[None, None, None]]
-"""Does the work of a service: takes the settings, the feeds by name, and an event, and returns once it is set."""
+"""Does the work of a service: takes the settings, the feeds by name, and an event; returns once the event is set."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,8 @@ def read_secret(name: str) -> str:
 def read_secret_file(name: str) -> str | None:
     """Return the value of the secret whose variable is `name`, if it is in a file; else None.
 
-    The variable `name`_FILE names the file. The environment is searched first. If it holds the value itself, in the
-    variable `name`, `.env` is not searched. Raises SecretUnreadable if the file cannot be used.
+    The variable `name`_FILE names the file. The environment is searched first. If the environment holds the value
+    itself, in the variable `name`, `.env` is not searched. Raises SecretUnreadable if the file cannot be used.
     """
     for variables in (os.environ, dotenv_values(".env")):
         if (found := secret_in_file(name, variables)) is not None:

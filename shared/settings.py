@@ -40,7 +40,7 @@ class _SecretFiles(PydanticBaseSettingsSource):
         """Return a triple: the setting's value, its name, and False, which tells pydantic that the value is not JSON.
 
         The value is None if the setting is in no file. If the file cannot be used, the value is the error, which the
-        field's validation then reports. Pydantic asks for `field` too, which is not used.
+        field's validation then reports. Pydantic passes `field` too; it is not used.
         """
         try:
             return read_secret_file(f"IMAGES_{field_name.upper()}"), field_name, False
@@ -213,9 +213,10 @@ class Settings(BaseSettings):
 
 
 def unknown_variables() -> dict[str, str]:
-    """Return the variables that begin with IMAGES_ but are no setting, each with the most similar setting's variable.
+    """Return the variables that begin with IMAGES_ but are no setting, each with the variable of a similar setting.
 
-    The environment and `.env` are searched. The text is "" instead if no setting is similar.
+    The environment and `.env` are searched. The result has, by the name of the variable, the most similar name of a
+    setting's variable, or "" if none is similar.
     """
     names = [f"IMAGES_{name.upper()}" for name in Settings.model_fields]
     others = {f"IMAGES_{name.upper()}_FILE" for name in Settings.model_fields if may_be_in_file(name)}

@@ -1,4 +1,4 @@
-"""The history of attempts to get copies, for operators. Entries expire after some days."""
+"""The history of attempts to get copies, for operators. An attempt is deleted after 90 days."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Attempts(Protocol):
     """
 
     async def add(self, attempts: Sequence[Attempt]) -> None:
-        """Store attempts in addition to the stored ones. Raises StoreUnavailable."""
+        """Add finished attempts to the history. Raises StoreUnavailable."""
 
     async def of_images(self, image_ids: Sequence[str], limit: int) -> Sequence[Attempt]:
         """Return the last attempts to get any of the photos with these ids, the newest first.
@@ -58,6 +58,6 @@ class Attempts(Protocol):
     async def by_minute(self, since: datetime, until: datetime) -> Sequence[AttemptCount]:
         """Count the attempts of all feeds that ended from `since` to before `until`, by minute and result.
 
-        The counts are in no particular order. A minute without attempts of a result has no count of that result. Raises
-        StoreUnavailable.
+        The counts are in no particular order. If no attempt of a minute had a result, there is no count of that minute
+        and result. Raises StoreUnavailable.
         """

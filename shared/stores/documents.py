@@ -1,8 +1,8 @@
-"""Turns listings into MongoDB documents and back. The names here are stored: they never change.
+"""Turns listings into MongoDB documents and back. The names of fields here are stored in MongoDB: they never change.
 
 A document has the listing's facts, and fields computed from the facts, which indexes and answers need. Only this module
-computes them, and each write of a listing does. MLS timestamps are stored as text, because BSON cuts a date to the
-millisecond and two versions may lie closer together.
+computes these fields, anew for each write of a listing. MLS timestamps are stored as text: BSON cuts a date to the
+millisecond, and two versions may lie closer together.
 """
 
 from collections.abc import Mapping, Set

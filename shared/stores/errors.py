@@ -1,4 +1,4 @@
-"""The errors of stores that are not the caller's fault."""
+"""The exceptions that stores raise through no fault of the caller."""
 
 from collections.abc import Collection
 

@@ -28,7 +28,7 @@ class HandledDeadLetters(Protocol):
     async def add(self, places: Sequence[RecordPlace], how: str) -> None:
         """Store that the dead letters at these places were handled; `how` is `requeued` or `dropped`.
 
-        If a place is stored already, what is stored of it does not change. Raises StoreUnavailable.
+        A dead letter that is stored already keeps its earlier `how`. Raises StoreUnavailable.
         """
 
     async def since(self, oldest: datetime) -> Collection[RecordPlace]:

@@ -1,4 +1,4 @@
-"""Leases on loops: each names the one process that may run a loop now."""
+"""Leases on loops: each lease names the one process that may run its loop now."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -58,7 +58,7 @@ class Ledgers(Protocol):
     async def replace(self, feed: str, document: Document, expected_revision: int) -> bool:
         """Write `document` as the ledger of `feed` and raise its revision by one; return True if it was written.
 
-        If the stored revision is not `expected_revision`, since another worker has written, change nothing and return
+        If the stored revision is not `expected_revision`, because another worker has written, change nothing and return
         False. Raises StoreUnavailable.
         """
 

@@ -13,9 +13,9 @@ from shared.stores.summaries import ListingSummary
 class FeedCounts:
     """How many listings and photos one feed has, and how many photos are in its queue, at one moment.
 
-    `listings` are all recorded listings, `displayed` those that are displayed. `images` has the number of photos by
-    status, `queued` the number of photos that want an attempt by the name of their priority. `oldest_due_at` is when
-    the photo that has been due longest became due, None if no photo wants an attempt.
+    `listings` is the number of all recorded listings, `displayed` of those that are displayed. `images` has the number
+    of photos by status, `queued` the number of photos that want an attempt, by the name of their priority.
+    `oldest_due_at` is the earliest time at which a photo is due, None if no photo wants an attempt.
     """
 
     listings: int
@@ -27,7 +27,7 @@ class FeedCounts:
     in_flight: int
     """Photos in flight."""
     oldest_due_at: datetime | None
-    """When the photo that has been due longest became due; None if no photo wants an attempt."""
+    """The earliest time at which a photo is due; None if no photo wants an attempt."""
 
 
 class ListingReports(Protocol):
@@ -46,7 +46,7 @@ class ListingReports(Protocol):
         """
 
     async def counts(self, feed: str, now: datetime) -> FeedCounts:
-        """Return the numbers of a feed's recorded listings and photos, and of its queue at `now`.
+        """Count a feed's recorded listings and photos, and the photos in its queue at `now`.
 
         Raises StoreUnavailable.
         """

@@ -69,10 +69,10 @@ class ListingRecords(Protocol):
         """
 
     async def clear_unannounced(self, announced: Iterable[tuple[ListingId, Unannounced]]) -> None:
-        """Remove marks from the `unannounced` of their listings, in one round trip, since their events are published.
+        """Remove marks from the field `unannounced` of their listings, in one round trip: their events are published.
 
         `announced` has pairs of a listing's id and a mark of the listing. A mark that the listing no longer has is
-        ignored. The revisions of the listings do not change: so if a listing was read before this call and is written
+        ignored. The revisions of the listings do not change. So if a listing was read before this call and is written
         after it, the write brings its mark back. Raises StoreUnavailable; some of the marks may be removed
         nevertheless.
         """

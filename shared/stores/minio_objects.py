@@ -200,7 +200,10 @@ class MinioObjects:
 
 
 def _write_chunks(into: Path, response: urllib3.BaseHTTPResponse) -> bool:
-    """Write the body of a response into the file `into`, chunk by chunk to save memory; return True, for `save`."""
+    """Write the body of a response into the file `into`, chunk by chunk to save memory. Always return True.
+
+    `save` returns the result: True says that there was an object to write.
+    """
     with into.open("wb") as file:
         for chunk in response.stream(_CHUNK_BYTES):
             file.write(chunk)

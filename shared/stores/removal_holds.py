@@ -72,7 +72,7 @@ class RemovalHolds(Protocol):
     async def begin(self, hold: RemovalHold) -> bool:
         """Store a new hold, unless a hold of the same feed and reason is in force; return True if it was stored.
 
-        The new hold replaces the one before. If that is in force, change nothing and return False. Raises
+        The new hold replaces the one before it. If the one before is in force, change nothing and return False. Raises
         StoreUnavailable.
         """
 

@@ -8,7 +8,7 @@ from typing import Protocol
 class Worker:
     """A running process as a worker: its `name`, as `worker_name` returns it, and the root `url` at which it answers.
 
-    `token` is random. Each process has another one.
+    `token` is random; each process has its own.
     """
 
     name: str

@@ -215,9 +215,9 @@ class MemoryListings:
         return [listing for listing in map(from_document, self._documents.values()) if is_wanted(listing)]
 
     def _by_time(self, feed: str, field: str, is_wanted: Callable[[datetime], bool]) -> list[Document]:
-        """Return a feed's documents for whose time in `field` `is_wanted` returns True, sorted by that time.
+        """Return those documents of a feed whose time in `field` is wanted, sorted by that time.
 
-        Documents without the field are left out.
+        `is_wanted` gets the time, and returns True if it is wanted. Documents without the field are left out.
         """
         found = [document for document in self._documents_of(feed) if field in document and is_wanted(document[field])]
         return sorted(found, key=operator.itemgetter(field))

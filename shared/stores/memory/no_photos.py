@@ -6,7 +6,7 @@ from shared.stores.no_photos import NoPhoto
 
 
 class MemoryNoPhotos:
-    """Keeps in memory, for tests, which pictures are marked as no photo; implements NoPhotos."""
+    """Keeps in memory, for tests, which pictures are marked as no-photo pictures; implements NoPhotos."""
 
     def __init__(self) -> None:
         self._marked: dict[tuple[str, str], NoPhoto] = {}

@@ -123,7 +123,7 @@ async def apply_indexes(database: Database) -> list[str]:
 
 
 async def missing_indexes(database: Database) -> list[str]:
-    """Return the names, as `collection.index`, of the indexes in INDEXES that `database` lacks; empty if it lacks none.
+    """Return the names, as `collection.index`, of the indexes in INDEXES that `database` lacks; empty if it has all.
 
     Raises StoreUnavailable.
     """

@@ -39,7 +39,7 @@ class MongoListingReports(MongoReleaseQueue):
         return names[1:]
 
     async def counts(self, feed: str, now: datetime) -> FeedCounts:
-        """Return the numbers of a feed's recorded listings and photos, and of its queue at `now`.
+        """Count a feed's recorded listings and photos, and the photos in its queue at `now`.
 
         The numbers are read from indexes alone, and in batches, so that other queries do not wait long. A listing that
         changes meanwhile may be counted as it was before the change or after. Raises StoreUnavailable.

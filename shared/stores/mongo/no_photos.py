@@ -9,7 +9,7 @@ from shared.stores.no_photos import NoPhoto
 
 
 class MongoNoPhotos:
-    """Stores in MongoDB which pictures are marked as no photo, one document for each; implements NoPhotos."""
+    """Stores in MongoDB which pictures are marked as no-photo pictures, one document for each; implements NoPhotos."""
 
     def __init__(self, database: Database) -> None:
         self._collection = database["no_photos"]

@@ -58,7 +58,7 @@ def _to_document(hold: RemovalHold) -> Document:
 
 
 def _from_document(document: Document) -> RemovalHold:
-    """Return the hold of a MongoDB document. In documents of the first releases, `by_sweep` is missing: it is False."""
+    """Return the hold of a MongoDB document. Documents of the first releases have no `by_sweep`: it counts as False."""
     decision = document["decision"]
     return RemovalHold(
         feed=document["feed"],

@@ -57,7 +57,7 @@ class MongoRemovals:
 def _from_document(document: Document) -> Removal:
     """Return the evidence in a MongoDB document.
 
-    In documents of the first releases, the fields that the code reads with `get` are missing.
+    The fields that the code reads with `get` are missing in documents of the first releases.
     """
     return Removal(
         id=document["_id"],
