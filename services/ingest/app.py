@@ -1,4 +1,4 @@
-"""Wires the ingest: takes listings over HTTP from sites and MLSs, and publishes them."""
+"""Builds and runs the service `ingest`, which takes property records, pushes and refreshes over HTTP."""
 
 import asyncio
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ _logger = log.get(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestParts:
-    """Holds what an ingest works with: settings, feeds by name, stores, publisher, clock and metrics registry."""
+    """Holds what the service `ingest` needs: settings, feeds by name, stores, publisher, clock and metrics registry."""
 
     settings: Settings
     feeds: Mapping[str, Feed]
@@ -51,7 +51,10 @@ class IngestParts:
 
 
 async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Event) -> None:
-    """Run the ingest until `stop` is set: serve its API, and log changes of its health."""
+    """Run the service `ingest` until `stop` is set: serve its API, and log changes of its health.
+
+    `feeds` are the feeds by name.
+    """
     async with AsyncExitStack() as closing:
         database = await closing.enter_async_context(
             mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db)
@@ -79,7 +82,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
 
 
 def create_app(parts: IngestParts, health: Health) -> web.Application:
-    """Return the HTTP application of the ingest with all its routes; the caller serves it."""
+    """Return the HTTP application of the service `ingest` with all its routes; the caller serves it."""
     client_tokens = ClientTokens(parts.settings.ingest_tokens)
     app = web.Application(middlewares=[http_middleware(client_tokens, parts.registry)])
     app.add_routes(ListingsRoute(parts.publisher, parts.feeds, parts.registry).routes())

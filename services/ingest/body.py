@@ -1,4 +1,4 @@
-"""Reads the body of a request, inflated and within the limit, whatever its headers say."""
+"""Reads the body of a request: inflates it, and refuses one over the limit, whatever its headers say."""
 
 from collections.abc import Collection
 from tempfile import SpooledTemporaryFile
@@ -16,10 +16,10 @@ JSON_TYPES = ("application/json", "application/x-ndjson")
 
 
 async def read(request: web.Request, types: Collection[str] = JSON_TYPES) -> IO[bytes]:
-    """Read the body of a request, and return it as a file that stands at its beginning; the caller closes it.
+    """Read the body of a request, and return it as a file that stands at its beginning; the caller closes the file.
 
-    A body of more than a megabyte is on disk. `types` are the media types that are read. Raises ProblemFound: 415 for
-    another media type or encoding, 413 if the inflated body is too large. aiohttp, which inflates it, raises
+    A body of more than a megabyte is on disk. `types` are the accepted media types. Raises ProblemFound: 415 for
+    another media type or encoding, 413 if the inflated body is too large. aiohttp, which inflates the body, raises
     RequestPayloadError if the body is not what its headers say.
     """
     if request.content_type not in types:

@@ -1,4 +1,4 @@
-"""Which records of a request are accepted? By the rules that would send a published record to the dead letters."""
+"""Which records of a request can be published? The others would become dead letters, and are refused."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ _MAX_KEY_CHARACTERS = 255
 
 
 class MalformedBody(ValueError):
-    """The body is not JSON from some record on; the message says from which."""
+    """Raised if the body of a request is not JSON from some record on; the message says from which."""
 
 
 class TooManyRecords(ValueError):
-    """The body has more than MAX_RECORDS records."""
+    """Raised if the body of a request has more than MAX_RECORDS records."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A record of a request that is not published: its place in the request from 0, its ListingKey, and the reason.
+    """Names a record of a request that is not published, and the reason.
 
-    `listing_key` is None if the record has none.
+    `index` is the record's place in the request, from 0. `listing_key` is None if the record has no ListingKey.
     """
 
     index: int
@@ -34,10 +34,11 @@ class Refusal:
 
 
 def refusals(items: Iterable[PropertyRecord | Unusable], feed: Feed) -> tuple[int, list[Refusal]]:
-    """Return how many records of a request can be published, and the refusal of each other one.
+    """Return how many records of a request can be published, and a Refusal for each of the others.
 
-    `items` are the request's parts in order, as `property_records.read` yields them; `feed` is the one that the request
-    names. Raises MalformedBody and TooManyRecords.
+    `items` are the request's parts in order, as `property_records.read` yields them; `feed` is the feed that the
+    request names. Raises MalformedBody if the body is not JSON to its end, and TooManyRecords if it has more than
+    MAX_RECORDS records.
     """
     accepted, refused = 0, list[Refusal]()
     for index, item in enumerate(items):
@@ -55,7 +56,8 @@ def refusals(items: Iterable[PropertyRecord | Unusable], feed: Feed) -> tuple[in
 def accepted(items: Iterable[PropertyRecord | Unusable], refused: Iterable[Refusal]) -> Iterator[PropertyRecord]:
     """Yield the records among `items` that are not refused, in order.
 
-    `items` are the same parts of a request, read again, that `refusals` got when it returned `refused`.
+    `items` are the parts of a request, read again; `refused` are the refusals that `refusals` returned for the same
+    parts.
     """
     left_out = {refusal.index for refusal in refused}
     return (item for index, item in enumerate(items) if isinstance(item, dict) and index not in left_out)

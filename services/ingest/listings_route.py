@@ -1,4 +1,4 @@
-"""The route on which an ingest sends property records; they are published as `listing-seen`."""
+"""The route to which the site's ingest sends property records; they are published as `listing-seen`."""
 
 import asyncio
 import dataclasses
@@ -26,10 +26,10 @@ _logger = log.get(__name__)
 
 
 class ListingsRoute:
-    """Publishes the property records that requests carry, and answers once Kafka has stored them."""
+    """Publishes the property records in the body of a request, and answers once Kafka has stored them."""
 
     def __init__(self, publisher: Publisher, feeds: Mapping[str, Feed], registry: CollectorRegistry) -> None:
-        """`feeds` are those of feeds.toml by name. The counter of records is made in `registry`."""
+        """`feeds` are the feeds of feeds.toml by name. The counter of records is made in `registry`."""
         self._publisher = publisher
         self._feeds = feeds
         self._under_way = 0
@@ -42,11 +42,12 @@ class ListingsRoute:
         return [web.post("/api/listings", self._accept)]
 
     async def _accept(self, request: web.Request) -> web.Response:
-        """Publish the records of a request, and answer 202 with the number of them and with those that are refused.
+        """Publish the records of a request, and answer 202 with the number of accepted records and with the refusals.
 
         Raises ProblemFound: 400 if the body is not JSON, 413 if it is too large, 415 for another media type, 422 for an
-        unknown feed or if no record can be used, 429 while too many requests are under way. Raises BrokerUnavailable;
-        some records may be published then, and to send all of them again does no harm.
+        unknown feed or if no record can be used, 429 while too many requests are being read. Raises BrokerUnavailable
+        if Kafka does not answer; some records may be published by then, and it does no harm if the client sends all of
+        them again.
         """
         feed = requests.feed_of(request, self._feeds)
         if self._under_way >= _MAX_REQUESTS:
@@ -67,7 +68,7 @@ class ListingsRoute:
         return web.json_response(answer, status=202, headers={"Cache-Control": "no-store"})
 
     async def _publish(self, file: IO[bytes], feed: Feed, refused: Sequence[Refusal]) -> None:
-        """Read the records of `file` again, and publish those that are not refused, a batch after the other."""
+        """Read the records of `file` again, and publish, batch by batch, the records that are not refused."""
         file.seek(0)
         records = decide.accepted(property_records.read(file), refused)
         while batch := await asyncio.to_thread(list, islice(records, _BATCH_SIZE)):

@@ -32,7 +32,10 @@ _logger = log.get(__name__)
 
 
 def http_middleware(client_tokens: ClientTokens, registry: CollectorRegistry) -> Middleware:
-    """Return the middleware of the ingest. Its histogram of the seconds to answer is made in `registry`."""
+    """Return the middleware of the service `ingest`, which handles each request before and after its route.
+
+    The histogram of the seconds to answer is made in `registry`.
+    """
     seconds = Histogram(
         "listing_images_ingest_answer_seconds", "Time to answer", ["route", "status"], registry=registry
     )
@@ -57,7 +60,7 @@ async def _answer(
 ) -> web.StreamResponse:
     """Return the answer of `handler`, or a problem (RFC 9457) if the token is wrong or `handler` raises an error.
 
-    Errors of our side are logged with the request id, and never with a part of the body.
+    Errors that are not the client's fault are logged with the request id, and never with a part of the body.
     """
     if request.path not in _PUBLIC and not client_tokens.accepts(request.headers.get("Authorization", "")):
         response = answers.problem(ProblemFound(401, "send one of the tokens in IMAGES_INGEST_TOKEN as a Bearer token"))
@@ -83,6 +86,6 @@ async def _answer(
 
 
 def _unavailable(why: str, error: Exception, request_id: str) -> web.Response:
-    """Log `error`, and return the problem that tells the client why nothing was done, and to send it again later."""
+    """Log `error`, and return the problem (503) that tells the client `why`, and to send the request again later."""
     _logger.warning("ingest-unavailable", error=str(error), request_id=request_id)
     return answers.problem(ProblemFound(503, f"{why}; send the same again later", retry_after=_RETRY_SECONDS))

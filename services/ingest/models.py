@@ -1,4 +1,4 @@
-"""The bodies and parameters of the ingest's API, for its OpenAPI document."""
+"""The bodies and parameters of the API of the service `ingest`, for its OpenAPI document."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The operations of the ingest's API, from which the OpenAPI document and its HTML page are made."""
+"""The operations of the API of the service `ingest`, from which its OpenAPI document and HTML page are made."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""The route that has photos of one listing fetched again at once, for an admin page of the site."""
+"""The route by which an admin page of the site has the photos of one listing fetched again at once."""
 
 from collections.abc import Mapping
 from math import floor
@@ -25,7 +25,7 @@ _RETRY_SECONDS = 3_600
 
 
 class RefreshRoute:
-    """Forces the photos of a listing with the priority `viewed`, by the rule of `imagectl force`."""
+    """Forces photos of a listing as `imagectl force` does, with the priority `viewed`."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class RefreshRoute:
         feeds: Mapping[str, Feed],
         clock: Clock,
     ) -> None:
-        """`feeds` are those of feeds.toml by name."""
+        """`feeds` are the feeds of feeds.toml by name."""
         self._listings = listings
         self._ledgers = ledgers
         self._refreshes = refreshes
@@ -47,11 +47,12 @@ class RefreshRoute:
         return [web.post("/api/listings/{ListingKey}/refresh", self._refresh)]
 
     async def _refresh(self, request: web.Request) -> web.Response:
-        """Force the photos of the listing that the request names, and answer 202 with their number.
+        """Force the photos of the listing that the request names, and answer 202 with the number of photos.
 
-        The answer says in how many seconds they are downloaded at the earliest, by the feed's budget. Raises
-        ProblemFound: 404 if the listing or image is not recorded, 422 for an unknown feed, 429 if the feed's refreshes
-        of this hour are used up. Raises StoreUnavailable and Contention.
+        The answer also says in how many seconds all these photos can be downloaded at the earliest, by the feed's
+        budget. Raises ProblemFound: 404 if the listing or image is not recorded, 422 for an unknown feed, 429 if the
+        feed's refreshes of this hour are used up. Raises StoreUnavailable if the database does not answer, and
+        Contention if others keep changing the listing.
         """
         feed = requests.feed_of(request, self._feeds)
         image_id = requests.parameter(request, "image")
@@ -68,9 +69,10 @@ class RefreshRoute:
         return web.json_response(answer, status=202, headers={"Cache-Control": "no-store"})
 
     async def _force(self, feed: Feed, listing: Listing, selected: PhotoFilter) -> int:
-        """Make the selected photos of a listing due at once, and return how many are.
+        """Make the selected photos of a listing due at once, and return how many photos are due by this.
 
-        `listing` is the listing as it was read. Raises ProblemFound (429) if the feed's refreshes are used up.
+        `listing` is the listing as it was read. Raises ProblemFound (429) if the feed's refreshes of this hour are used
+        up.
         """
         now = self._clock()
         wanted = force.forced_photos(listing, selected, Priority.VIEWED, now)
@@ -94,8 +96,8 @@ class RefreshRoute:
 def allowed_an_hour(feed: Feed) -> int | None:
     """Return how many photos of a feed may be refreshed an hour: a tenth of its viewed reserve, at least one.
 
-    The reserve is `viewed_reserve` of the requests that the tightest of the feed's limits allows an hour. None if the
-    feed limits no requests.
+    The viewed reserve is the share `viewed_reserve` of the requests that the tightest of the feed's limits allows in an
+    hour. The result is None if the feed limits no requests.
     """
     limits = (feed.requests_per_second * 3_600, feed.requests_per_hour, feed.requests_per_day)
     tightest = min((limit for limit in limits if limit), default=None)

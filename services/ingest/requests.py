@@ -17,9 +17,9 @@ def parameter(request: web.Request, name: str) -> str | None:
 
 
 def feed_of(request: web.Request, feeds: Mapping[str, Feed]) -> Feed:
-    """Return the feed that the request's query names. `feeds` are those of feeds.toml by name.
+    """Return the feed that the request's query names. `feeds` are the feeds of feeds.toml by name.
 
-    Raises ProblemFound: 400 if the query names none or several, 422 if feeds.toml lacks it.
+    Raises ProblemFound: 400 if the query names no feed or several, 422 if feeds.toml has no such feed.
     """
     name = parameter(request, "feed")
     if not name:

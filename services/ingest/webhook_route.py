@@ -25,7 +25,7 @@ class WebhookRoute:
     def __init__(
         self, pushed_keys: PushedKeys, feeds: Mapping[str, Feed], clock: Clock, registry: CollectorRegistry
     ) -> None:
-        """`feeds` are those of feeds.toml by name. The counter of pushed keys is made in `registry`."""
+        """`feeds` are the feeds of feeds.toml by name. The counter of pushed keys is made in `registry`."""
         self._pushed_keys = pushed_keys
         self._feeds = feeds
         self._clock = clock
@@ -36,11 +36,11 @@ class WebhookRoute:
         return [web.post("/api/webhooks/reso", self._accept)]
 
     async def _accept(self, request: web.Request) -> web.Response:
-        """Record the keys of a request's events, and answer 200 once MongoDB has them.
+        """Record the keys of a request's events, and answer 200 once MongoDB has stored them.
 
         Events of resources other than Property and Media are ignored. Raises ProblemFound: 400 if the body is not JSON,
-        422 for an unknown feed, a feed whose MLS is not read, or a body that holds no EntityEvent. Raises
-        StoreUnavailable.
+        413 if it is too large, 415 for another media type, 422 for an unknown feed, a feed without `reso_url`, or a
+        body that holds no EntityEvent. Raises StoreUnavailable if the database does not answer.
         """
         feed = requests.feed_of(request, self._feeds)
         if not feed.reso_url:
@@ -59,10 +59,10 @@ class WebhookRoute:
 
 
 def keys_of(payload: Any) -> set[PushedKey]:
-    """Return the keys of the records that a push names, each once; empty if it names none that matter here.
+    """Return the keys of the Property and Media records that a push names, each once; empty if it names none.
 
-    `payload` is the JSON of the body: an EntityEvent, or an object whose `value` is a list of them. Raises ProblemFound
-    (422) if it is neither, and 413 if it holds too many events.
+    `payload` is the JSON of the body: an EntityEvent, a list of EntityEvents, or an object whose `value` is such a
+    list. Raises ProblemFound (422) if it is none of these, and 413 if it holds too many events.
     """
     events = payload.get("value", [payload]) if isinstance(payload, dict) else payload
     if not isinstance(events, list):
@@ -73,7 +73,7 @@ def keys_of(payload: Any) -> set[PushedKey]:
 
 
 def _key_of(event: Any) -> PushedKey | None:
-    """Return the key that an EntityEvent names; None if it is of a resource that does not matter here.
+    """Return the key that an EntityEvent names; None if its resource is neither Property nor Media.
 
     Raises ProblemFound (422) if `event` is no EntityEvent.
     """

@@ -40,9 +40,9 @@ _SWEEP_SECONDS = 1.0
 
 
 async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Event) -> None:
-    """Run the scheduler until `stop` is set, then finish the work in hand and end the lease.
+    """Run the scheduler until `stop` is set; then drain, and end the lease on the loops.
 
-    It records listings, releases due photos and runs the freshness sweeps; `feeds` are by name.
+    The scheduler records listings, releases due photos and runs the freshness sweeps. `feeds` are the feeds by name.
     """
     async with AsyncExitStack() as closing:
         database = await closing.enter_async_context(
@@ -91,8 +91,8 @@ def _sweep_loops(
 ) -> Iterator[Loop]:
     """Yield, for each feed, a loop that runs the feed's freshness sweeps a step at a time; the caller runs the loops.
 
-    `feeds` are by name. For a feed with an API, a connection to its MLS, made with `access`, is registered in
-    `closing`, and closes when `closing` ends.
+    `feeds` are the feeds by name. `access` gives the token and the quota of each feed with an API. The connection to
+    its MLS is registered in `closing`, which closes it at the end.
     """
     for feed in feeds.values():
         reader = None

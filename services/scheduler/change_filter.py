@@ -49,9 +49,9 @@ class ChangeFilter:
         return announcements
 
     async def changed_keys(self, announcements: Sequence[Announcement]) -> list[str]:
-        """Return the ListingKeys of the announcements that differ from what MongoDB has recorded, in their order.
+        """Return the ListingKeys of the announcements that differ from the recorded listings, in the given order.
 
-        `decide.is_unrecorded` says what counts as different. Raises StoreUnavailable.
+        `decide.is_unrecorded` decides what counts as different. Raises StoreUnavailable.
         """
         recorded = await self._listings.recorded_states(
             [(listing.feed, listing.listing_key) for listing in announcements]
@@ -66,12 +66,14 @@ class ChangeFilter:
     async def publish(self, records: Sequence[PropertyRecord], why: str) -> None:
         """Publish property records as `listing-seen`, and return when Kafka has stored them.
 
-        A record that hides a displayed listing is published so that it is not stale (`decide.as_current`), and a record
-        of a displayed listing whose Media the MLS did not give, so that it is asked for again (`without_timestamps`).
+        Two kinds of records are changed first. A record that hides a displayed listing gets timestamps by which it is
+        not stale (`decide.as_current`). A record that shows its listing loses its timestamps if the MLS did not give
+        its Media, so that the next sweep asks for the listing again (`decide.without_timestamps`).
 
-        `why` says why they are published, for the label of the metric that counts them: "changed", "missing", "news",
-        "gone" or "pushed". A record that is too large for the topic is left out, counted and logged. If `records` is
-        empty, nothing is published. Raises BrokerUnavailable.
+        `why` is the label of the metric that counts the records: "changed" between two sweeps, "missing" from the
+        market, "news" on the market, "gone" from the MLS, or "pushed" by the MLS. A record that is too large for the
+        topic is left out, counted and logged. If `records` is empty, nothing is published. Raises StoreUnavailable if
+        the database does not answer, and BrokerUnavailable if Kafka does not answer.
         """
         events: list[ListingSeen] = []
         for record in await self._as_current([self._as_read(record) for record in records]):
@@ -83,14 +85,14 @@ class ChangeFilter:
         self._metrics.published.labels(self._feed.name, why).inc(len(events))
 
     def _as_read(self, record: PropertyRecord) -> PropertyRecord:
-        """Return the record; if its listing may be shown and its Media was not read, a copy without timestamps."""
+        """Return the record; without its timestamps if its Media was not read and it does not hide its listing."""
         is_whole = record.get("Media") is not None or self._hiding(record)
         return record if is_whole else decide.without_timestamps(record)
 
     async def _as_current(self, records: Sequence[PropertyRecord]) -> Sequence[PropertyRecord]:
-        """Return the records, with those that hide a displayed listing as `decide.as_current` changes them.
+        """Return the records; a record that hides a displayed listing gets timestamps by which it is not stale.
 
-        Raises StoreUnavailable.
+        `decide.as_current` changes the record. Raises StoreUnavailable.
         """
         hiding = [announced for record in records if (announced := self._hiding(record))]
         if not hiding:

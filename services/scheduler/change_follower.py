@@ -19,9 +19,9 @@ class ChangeFollower:
     """
 
     def __init__(self, reader: FeedReader, changes: ChangeFilter, record: SweepRecord, overlap: timedelta) -> None:
-        """`overlap` is how much is read again each time.
+        """`overlap` is how far the next reading of changes goes back before the end of the last one.
 
-        A record may appear later than its timestamp says, and the MLS's clock may differ.
+        A record may appear at the MLS later than its timestamp says, and the MLS's clock may differ from ours.
         """
         self._overlap = overlap
         self._reader = reader
@@ -29,20 +29,23 @@ class ChangeFollower:
         self._record = record
 
     def is_due(self, sweep: SweepState, now: datetime) -> bool:
-        """Return True if the caller is to call `follow` at `now`: a sweep has begun once, and FOLLOW_EVERY has passed.
+        """Return True if `follow` is to be called at `now`: every FOLLOW_EVERY, once a first sweep has begun.
 
-        FOLLOW_EVERY counts from the last call of `follow` that ended without an error. Without such a call, `follow` is
-        due as soon as a first sweep has begun. `sweep` is the feed's sweep state as stored.
+        FOLLOW_EVERY counts from the last call of `follow` that ended without an error. `sweep` is the feed's sweep
+        state as stored.
         """
         return bool(sweep.published_until) and (not sweep.followed_at or now - sweep.followed_at >= FOLLOW_EVERY)
 
     async def follow(self, sweep: SweepState, now: datetime) -> None:
         """Publish as `listing-seen` the property records of the feed that changed at the MLS since the last call.
 
-        Only records that differ from the recorded listings are published. `sweep` is the feed's sweep state as stored;
-        after each page from the MLS, the time up to which all changes are published is written to it, and at the end
-        `now` as the time of this call. Raises MlsUnavailable, Superseded, StoreUnavailable and BrokerUnavailable; a
-        later call then continues after the last page that was published.
+        Only records that differ from the recorded listings are published. `sweep` is the feed's sweep state as stored.
+        After each page from the MLS, the time up to which all changes are published is written to the stored state; at
+        the end, `now` is written as the time of this call. After an error, a later call continues after the last page
+        that was published.
+
+        Raises MlsUnavailable if the MLS gives no usable answer, Superseded if another scheduler has taken over,
+        StoreUnavailable if the database does not answer, and BrokerUnavailable if Kafka does not answer.
         """
         for field in await self._reader.timestamp_fields():
             since = sweep.published_until.get(field, now)

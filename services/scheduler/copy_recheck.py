@@ -1,4 +1,4 @@
-"""The sweep of a feed without an API: makes photos due whose copies were not checked for some days (a recheck)."""
+"""The sweep of a feed without an API: makes photos due for a recheck if their copies were not checked for some days."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -27,11 +27,12 @@ class CopyRecheck:
         self._metrics = metrics
 
     async def run(self, sweep: SweepState, run: SweepRun, now: datetime) -> tuple[SweepState, SweepCounts]:
-        """Make all photos of the feed due, in MongoDB, whose copies were not checked for `recheck_days`, in one call.
+        """Schedule, in MongoDB, a recheck of each photo of the feed whose copy was not checked for `recheck_days`.
 
-        The due times are spread over the feed's `sweep_hours` after the start of `run`; if an operator requested `run`,
-        all are due at `now`. A dry run only counts. Returns the last written sweep state, and the sweep's counts.
-        `sweep` is the feed's sweep state as stored. Raises Superseded and StoreUnavailable.
+        One call does the whole sweep. The due times are spread over the feed's `sweep_hours` after the start of `run`;
+        if an operator requested `run`, all photos are due at `now`. A dry run only counts. `sweep` is the feed's sweep
+        state as stored. Returns the last written sweep state, and the sweep's counts. Raises Superseded if another
+        scheduler has taken over, and StoreUnavailable if the database does not answer.
         """
         before, counts = now - timedelta(days=self._feed.recheck_days), SweepCounts()
         if run.is_dry:

@@ -18,10 +18,10 @@ _TIMESTAMPS = frozenset({"ModificationTimestamp", "MediaChangeTimestamp", "Photo
 def is_unrecorded(announcement: Announcement, recorded: RecordedState | None, now: datetime) -> bool:
     """Return True if a sweep must publish an announcement, because it differs from the listing's recorded state.
 
-    It differs if its version is newer, or if it is displayed and the listing is hidden, or the other way round. If no
-    listing is recorded (None), only an announcement that is displayed is published. If an opt-out is recorded, only a
-    newer version is published: the rows that a sweep compares do not have the opt-out. Timestamps more than a day ahead
-    of `now` count as missing.
+    It differs if its version is newer, if it shows a hidden listing, or if it hides a displayed one. If no listing is
+    recorded (None), only an announcement that shows the listing is published. If an opt-out is recorded, only a newer
+    version is published, because the rows that a sweep compares may lack the opt-out. Timestamps more than a day after
+    `now` count as missing.
     """
     if recorded is None:
         return announcement.hidden_by is None
@@ -33,12 +33,13 @@ def is_unrecorded(announcement: Announcement, recorded: RecordedState | None, no
 
 
 def as_current(record: PropertyRecord, announcement: Announcement, recorded: RecordedState | None) -> PropertyRecord:
-    """Return the property record that an MLS has now of a listing, to be published so that it is not stale.
+    """Return a property record that hides its listing, with timestamps by which it is not stale, to be published.
 
-    `announcement` is what the record announces, and hides the listing; `recorded` is the listing's recorded state, None
-    if it was never recorded. If the listing is displayed, each timestamp of the record that is earlier than the
-    recorded one is replaced by that: the MLS may write times in another zone than before. A newer event that comes
-    meanwhile still wins. Otherwise the record is returned as it is.
+    `record` is what the MLS has now, and `announcement` is the record as read by the feed's rules. `recorded` is the
+    listing's recorded state, None if it was never recorded. If the listing is displayed, each timestamp of the record
+    that is earlier than the recorded one is replaced by the recorded one: the MLS may write times in another zone than
+    before. A newer event that is recorded meanwhile still wins. If the listing is not displayed, the record is returned
+    unchanged.
     """
     if recorded is None or not recorded.is_displayed:
         return record
@@ -52,9 +53,9 @@ def as_current(record: PropertyRecord, announcement: Announcement, recorded: Rec
 
 
 def without_timestamps(record: PropertyRecord) -> PropertyRecord:
-    """Return a copy of a property record without the listing's timestamps, to be published if its Media was not read.
+    """Return a copy of a property record without its timestamps, to be published if its Media was not read.
 
-    The recorded version stays as it is then, so that the next sweep asks for the listing again, and records its photos.
+    The recorded version then stays as it is, so that the next sweep asks for the listing again and records its photos.
     """
     return {name: value for name, value in record.items() if name not in _TIMESTAMPS}
 
@@ -62,15 +63,15 @@ def without_timestamps(record: PropertyRecord) -> PropertyRecord:
 def gone_record(listing_key: str) -> dict[str, Any]:
     """Return a property record to publish for a listing that its MLS no longer has.
 
-    It says that the listing may not be viewed. It has no timestamps, so that it is never stale and every later
-    announcement of the listing is newer.
+    It says that the listing may not be viewed (MlgCanView false). It has no timestamps, so it is never stale, and every
+    later announcement of the listing is newer.
     """
     return {"ListingKey": listing_key, "MlgCanView": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Rechecked:
-    """Holds a listing with rechecks scheduled, still to be written.
+    """Holds a listing whose rechecks are scheduled but not written to MongoDB yet.
 
     `photos` is how many of its photos are to be rechecked.
     """
@@ -82,7 +83,7 @@ class Rechecked:
 def schedule_rechecks(
     listing: Listing, feed: Feed, checked_before: datetime, start: datetime, now: datetime
 ) -> Rechecked:  # fmt: skip
-    """Return the listing with a recheck scheduled for each photo whose copy needs one, and how many photos these are.
+    """Return the listing with a recheck scheduled for each photo whose copy needs one, and the number of these photos.
 
     A copy needs a recheck if it was last checked at `checked_before` or earlier. The photos are due at the listing's
     own time (`schedule.slot`) in the feed's sweep that starts at `start`, but not before `now`. Nothing is written.

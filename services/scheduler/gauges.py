@@ -17,7 +17,7 @@ from shared.stores.listing_reports import FeedCounts, ListingReports
 class Gauges:
     """Sets the Prometheus gauges of all feeds' photos, queues and origin budgets.
 
-    Only the scheduler that holds the lease `lease` sets them; other schedulers show no values.
+    Only the scheduler that holds the lease `lease` sets the gauges; other schedulers show no values.
     """
 
     def __init__(
@@ -52,9 +52,9 @@ class Gauges:
         self._breaker_open = gauge("breaker_open", "1 while the origin is unwell and only probed")
 
     async def update(self) -> None:
-        """Read the stores and set all gauges of every feed; if this scheduler does not hold the lease, clear them.
+        """Read the stores and set all gauges of every feed; clear them if this scheduler does not hold the lease.
 
-        Raises StoreUnavailable; gauges that were not reached then keep their last values.
+        Raises StoreUnavailable; gauges that are not set by then keep their last values.
         """
         if not await self._lease.is_held():
             for gauge in self._gauges:

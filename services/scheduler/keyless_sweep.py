@@ -29,11 +29,15 @@ class KeylessSweep:
         self._clock = clock
 
     async def publish_all(self, plan: SweepPlan) -> None:
-        """Ask for all listings of the plan's groups, publish the answers, and remove the groups from the plan.
+        """Ask the MLS for all listings of the plan's groups, publish the answers, and remove the groups from the plan.
 
-        All records since the earliest change are read. A missing listing that is not among them is gone if the MLS has
-        no record of the second in which the recorded version was modified, but still has a witness at the witness's
-        own second. Raises MlsUnavailable, Superseded, StoreUnavailable and BrokerUnavailable.
+        All records that were modified since the earliest change are read. For each missing listing that is not among
+        them, the MLS is asked for the records of the second in which the recorded version was modified. If the listing
+        is not among these records either, it is published as gone, provided that the MLS still has a witness in the
+        witness's own second.
+
+        Raises MlsUnavailable if the MLS gives no usable answer, Superseded if another scheduler has taken over,
+        StoreUnavailable if the database does not answer, and BrokerUnavailable if Kafka does not answer.
         """
         missing = {key for group in plan.groups if group.are_missing for key in group.keys}
         changed = {key for group in plan.groups for key in group.keys} - missing
@@ -52,19 +56,26 @@ class KeylessSweep:
         plan.counts = replace(plan.counts, remaining=0)
 
     async def _modified_at(self, keys: Collection[str]) -> Mapping[str, datetime]:
-        """Return the recorded ModificationTimestamps of listings by ListingKey; listings without are left out."""
+        """Return the recorded ModificationTimestamps of listings by ListingKey; a listing without one is left out."""
         states = await self._listings.recorded_states([(self._feed.name, key) for key in keys])
         return {key: state.version.modified_at for (_, key), state in states.items() if state.version.modified_at}
 
     def _since(self, times: Mapping[str, datetime], missing: Collection[str]) -> datetime:
-        """Return the time from which on the MLS may tell what became of the missing listings."""
+        """Return from which ModificationTimestamp on records are read to find the missing listings.
+
+        It is the earliest time in `times`, by ListingKey, of a missing listing, but at most eight days ago: the MLS
+        tells of a deletion for seven days only.
+        """
         now = self._clock()
         return max(min((times[key] for key in missing if key in times), default=now), now - _DELETIONS_TOLD)
 
     async def _publish_changes(
         self, plan: SweepPlan, missing: Collection[str], changed: Collection[str], since: datetime
     ) -> set[str]:
-        """Publish the records of listings of the plan that were modified since then; return their ListingKeys."""
+        """Publish the records of the plan's listings that were modified at `since` or later; return their ListingKeys.
+
+        `missing` and `changed` are the ListingKeys of the plan's missing and changed listings.
+        """
         found = set[str]()
         async for page in self._reader.changes(MODIFIED, since):
             for keys, are_missing in ((missing, True), (changed, False)):
@@ -74,6 +85,9 @@ class KeylessSweep:
         return found
 
     async def _has_witness(self, plan: SweepPlan, times: Mapping[str, datetime]) -> bool:
-        """Return True if the MLS has one of the plan's witnesses, asked for by its own timestamp in `times`."""
+        """Return True if the MLS has a record of one of the plan's witnesses in the second of its timestamp in `times`.
+
+        `times` has the recorded ModificationTimestamps by ListingKey. Without a witness, no listing is taken for gone.
+        """
         witnesses = {key: times[key] for key in plan.witnesses if key in times}
         return bool((await self._reader.records_at(witnesses)).records)

@@ -48,7 +48,10 @@ class MarketSweep:
         self._plan: SweepPlan | None = None
 
     def forget(self) -> None:
-        """Drop the plan of the sweep under way from memory, so that the next step compares the market anew."""
+        """Drop the plan of the sweep under way from memory, so that the next step compares the market anew.
+
+        Called when another scheduler has taken over, and when a requested sweep has failed.
+        """
         self._plan = None
 
     async def step(self, sweep: SweepState, run: SweepRun, now: datetime) -> tuple[SweepState, SweepCounts | None]:
@@ -56,9 +59,12 @@ class MarketSweep:
 
         The first step of a sweep reads the market from the MLS, and plans the groups of listings to ask for. Every step
         asks the MLS for each group that is due, and publishes the records. `sweep` is the sweep state as stored.
-        Returns the last written sweep state, and the sweep's counts at its end; None in their place while groups
-        remain. Raises MlsUnavailable, also at the end if listings got no usable answer, Superseded, StoreUnavailable
-        and BrokerUnavailable.
+        Returns the last written sweep state, and the sweep's counts after its last step; None in place of counts while
+        groups remain.
+
+        Raises MlsUnavailable if the MLS gives no usable answer; if only some listings got none, it is raised at the end
+        of the sweep. Raises Superseded if another scheduler has taken over, StoreUnavailable if the database does not
+        answer, and BrokerUnavailable if Kafka does not answer.
         """
         if self._plan is None or self._plan.run.request != run.request:
             self._plan = None
@@ -82,9 +88,9 @@ class MarketSweep:
     async def _compare(self, sweep: SweepState, run: SweepRun, now: datetime) -> tuple[SweepState, Comparison]:
         """Read the market from the MLS, and compare it with the recorded listings; called at the beginning of a sweep.
 
-        Returns the last written sweep state, and the comparison. Unless `run` is dry, the state of a feed's first sweep
-        also gets the times from which changes at the MLS are followed. Raises MlsUnavailable if the market is empty
-        although listings are displayed.
+        Returns the last written sweep state, and the comparison. In the first sweep of a feed, unless `run` is dry, the
+        state also gets the times from which changes at the MLS are followed. Raises MlsUnavailable if the MLS does not
+        answer, or if the market is empty although listings are displayed.
         """
         _logger.info(
             "sweep-started", feed=self._feed.name, start=run.start.isoformat(), wanted=run.request is not None
@@ -124,8 +130,8 @@ class MarketSweep:
     async def _ask_next_group(self, plan: SweepPlan) -> None:
         """Ask the MLS for the first group of `plan`, publish the answer, and remove the group from `plan`.
 
-        The counts of `plan` are updated. In a dry run, the group is removed but nothing is asked or published. The plan
-        must have a group. All groups are asked for and removed at once if the MLS filters by no ListingKey.
+        The plan must have a group; its counts are updated. In a dry run, the group is removed, but nothing is asked or
+        published. If the MLS filters by no ListingKey, all groups are asked for and removed at once.
         """
         group = plan.groups[0]
         if not plan.run.is_dry:
@@ -142,9 +148,9 @@ class MarketSweep:
     async def _publish_answer(self, plan: SweepPlan, group: KeyGroup) -> None:
         """Ask the MLS for the records of a group and publish them; publish missing listings without a record as gone.
 
-        A listing is gone if the MLS says so when asked for it alone, and has a record of a witness, a listing on the
-        market, when asked in the same way. Other listings that did not come are counted in `plan.unproved`, and nothing
-        follows.
+        A missing listing is gone if the MLS has no record of it when asked for it alone, but has a record of a witness
+        when asked for the witness alone. Listings that got no usable answer are counted in `plan.unproved`; nothing is
+        published for them.
         """
         answer = await self._reader.records(group.keys)
         await self._answers.publish(plan, list(answer.records.values()), are_missing=group.are_missing)
@@ -156,7 +162,10 @@ class MarketSweep:
         plan.unproved += len(group.keys) - len(answer.records) - proved
 
     async def _has_witness(self, plan: SweepPlan) -> bool:
-        """Return True if the MLS has a record of one of the plan's witnesses, asked for alone; drop those it lacks."""
+        """Return True if the MLS has a record of one of the plan's witnesses, asked for alone.
+
+        Witnesses that the MLS has no record of are removed from the plan.
+        """
         while plan.witnesses:
             if (witness := plan.witnesses[0]) in (await self._reader.records([witness])).records:
                 return True

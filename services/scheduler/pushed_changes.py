@@ -1,4 +1,4 @@
-"""Reads the records whose keys an MLS has pushed to the ingest, and publishes them."""
+"""Reads the records whose keys an MLS has pushed to the service `ingest`, and publishes them."""
 
 from collections.abc import Collection, Sequence
 
@@ -16,7 +16,7 @@ _MAX_WITNESSES = 5
 
 
 class PushedChanges:
-    """Publishes the property records of one feed that its MLS said have changed, a group in each call."""
+    """Publishes the property records of one feed whose keys its MLS has pushed, a group in each call."""
 
     def __init__(
         self,
@@ -35,12 +35,15 @@ class PushedChanges:
         self._record = record
 
     async def publish_group(self) -> None:
-        """Read the records of the oldest pushed keys from the MLS, publish them as `listing-seen`, and drop the keys.
+        """Read the records of the oldest pushed keys from the MLS, publish them as `listing-seen`, and remove the keys.
 
-        A displayed listing that the MLS no longer has is published as gone. A key that was pushed again meanwhile
-        stays. Keys of an MLS that filters by no ListingKey are dropped unread: the reading of changes finds their
-        listings. Does nothing if no key is left. Raises MlsUnavailable, Superseded, StoreUnavailable and
-        BrokerUnavailable; the keys then stay for a later call.
+        A displayed listing that the MLS no longer has is published as gone. A key that is pushed again meanwhile is not
+        removed. If the MLS filters by no ListingKey, the keys are removed and nothing is read: ChangeFollower publishes
+        these listings. Without stored keys, nothing happens.
+
+        Raises MlsUnavailable if the MLS gives no usable answer, Superseded if another scheduler has taken over,
+        StoreUnavailable if the database does not answer, and BrokerUnavailable if Kafka does not answer. The keys then
+        stay for a later call.
         """
         pushed = await self._pushed_keys.oldest(self._feed.name, _GROUP_SIZE)
         if not pushed:
@@ -54,9 +57,9 @@ class PushedChanges:
         await self._pushed_keys.remove(self._feed.name, pushed)
 
     async def _listing_keys(self, pushed: Sequence[PushedKey]) -> Sequence[str]:
-        """Return the ListingKeys of pushed keys, each once; for a key of Media, that of the photo's listing.
+        """Return the ListingKeys of pushed keys, each once; for a key of Media, the ListingKey of the photo's listing.
 
-        A photo that the MLS no longer has is left out: the reading of changes finds its listing.
+        A photo that the MLS no longer has is left out: ChangeFollower publishes its listing.
         """
         keys = {key.key: None for key in pushed if key.resource is Resource.PROPERTY}
         media_keys = [key.key for key in pushed if key.resource is Resource.MEDIA]
@@ -73,7 +76,10 @@ class PushedChanges:
             await self._changes.publish([decide.gone_record(key) for key in displayed], "gone")
 
     async def _has_witness(self, absent: Collection[str]) -> bool:
-        """Return True if the MLS has a record of a displayed listing that is not among `absent`, asked for alone."""
+        """Return True if the MLS has a record of a displayed listing that is not among `absent`.
+
+        It is asked for up to five such listings, each alone.
+        """
         keys = await self._listings.displayed_keys(self._feed.name, "", len(absent) + _MAX_WITNESSES)
         for witness in [key for key in keys if key not in absent][:_MAX_WITNESSES]:
             if witness in (await self._reader.records([witness])).records:

@@ -40,7 +40,7 @@ class DuePhoto:
 
 @dataclass(frozen=True, slots=True)
 class _ReleasedListing:
-    """Holds a listing as it was read before the release, and its released photos as they are written."""
+    """Holds a listing as it was read before the release, and its released photos as they are to be written."""
 
     listing: Listing
     photos: list[Photo]
@@ -78,7 +78,8 @@ class Releaser:
         """Release due photos of each feed, up to the capacity of its release window; return how many were released.
 
         Each release is recorded in MongoDB and published as `image-outdated`. If this scheduler does not hold the
-        lease, clear the gauge of photos in flight and return 0. Raises StoreUnavailable and BrokerUnavailable.
+        lease, the gauge of photos in flight is cleared and the result is 0. Raises StoreUnavailable if the database
+        does not answer, and BrokerUnavailable if Kafka does not answer.
         """
         if not await self._lease.is_held():
             self._in_flight.clear()  # the scheduler that holds the lease shows this metric
@@ -132,7 +133,7 @@ class Releaser:
     async def _most_urgent(self, feed: str, limit: int, now: datetime) -> list[DuePhoto]:
         """Return at most `limit` due photos of a feed: a tenth of them the oldest, the others by priority and age.
 
-        A tenth of a small `limit` is less than one photo, so such fractions are added up in memory from call to call,
+        A tenth of a small `limit` is less than one photo. Such fractions are added up in memory from call to call,
         until they make one photo.
         """
         # Fractions add up over the ticks, but ticks without due photos do not: one tick's share is the most.

@@ -18,7 +18,7 @@ def start_of(feed: Feed, day: date) -> datetime:
 
 
 def last_start(feed: Feed, now: datetime) -> datetime:
-    """Return the newest start of a feed's daily sweep that is not after `now`, in UTC."""
+    """Return the time, in UTC, of the newest start of a feed's daily sweep, at `now` or earlier."""
     today = now.astimezone(ZoneInfo(feed.time_zone)).date()
     starts = [start_of(feed, today - timedelta(days=days)) for days in (0, 1, 2)]
     return next(start for start in starts if start <= now)

@@ -1,4 +1,4 @@
-"""Publishes what an MLS answered for the listings of a sweep, and holds the removals of a burst that it hides."""
+"""Publishes what an MLS answered for the listings of a sweep, and begins a hold if the missing listings are a burst."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,7 +21,7 @@ _REMOVAL_REASON = RemovalReason.LISTING_INACTIVE
 
 
 class SweepAnswers:
-    """Publishes the answers that one feed's sweep gets from the MLS."""
+    """Publishes the answers that one feed's sweep gets from the MLS, and counts them in the sweep's plan."""
 
     def __init__(
         self, feed: Feed, removal_holds: RemovalHolds, changes: ChangeFilter, record: SweepRecord, clock: Clock
@@ -35,8 +35,9 @@ class SweepAnswers:
     async def publish(self, plan: SweepPlan, records: Sequence[PropertyRecord], *, are_missing: bool) -> None:
         """Publish property records of listings of the plan, and count them in the plan.
 
-        `are_missing` is True if the listings are displayed, but not on the market. Raises Superseded, StoreUnavailable
-        and BrokerUnavailable.
+        `are_missing` is True if the listings are displayed, but not on the market. If their records hide some of them,
+        and the missing listings are a burst, a hold begins first. Raises Superseded if another scheduler has taken
+        over, StoreUnavailable if the database does not answer, and BrokerUnavailable if Kafka does not answer.
         """
         hides = are_missing and any(listing.hidden_by for listing in self._changes.read(records))
         await self._record.check_lease()
@@ -46,10 +47,11 @@ class SweepAnswers:
         plan.counts = replace(plan.counts, published=plan.counts.published + len(records))
 
     async def publish_gone(self, plan: SweepPlan, keys: Sequence[str]) -> None:
-        """Publish listings of the plan as gone, and count them in the plan; they are given by their ListingKeys.
+        """Publish listings of the plan, given by their ListingKeys, as gone, and count them in the plan.
 
-        After an operator's discard of the burst, nothing is published. Raises Superseded, StoreUnavailable and
-        BrokerUnavailable.
+        If the missing listings are a burst, a hold begins first. After an operator has discarded the burst, nothing is
+        published. Raises Superseded if another scheduler has taken over, StoreUnavailable if the database does not
+        answer, and BrokerUnavailable if Kafka does not answer.
         """
         await self._record.check_lease()
         if keys and await self._may_hide_gone(plan, has_hidden_records=False):
@@ -60,11 +62,13 @@ class SweepAnswers:
     async def _may_hide_gone(self, plan: SweepPlan, *, has_hidden_records: bool) -> bool:
         """Return True if the caller may publish listings without a record at the MLS as gone, which hides them.
 
-        False if an operator discarded the burst of this sweep, that is, said that the missing listings are the feed's
-        fault. Called before listings are hidden. If the missing listings are a burst and no operator has decided since
-        the sweep's start, also begin a hold, which keeps their copies: the janitor looks for bursts within an hour
-        only, and a sweep takes hours. `has_hidden_records` is True if the MLS returned records of missing listings that
-        are off the market. The caller publishes these even after a discard, so another hold begins for them, since no
+        Called before listings are hidden. The result is False if an operator has discarded the burst of this sweep as
+        the feed's fault.
+
+        If the missing listings are a burst and no operator has decided since the sweep's start, a hold begins, so that
+        their copies are kept. The janitor alone would not notice the burst: it looks for bursts within an hour, and a
+        sweep takes hours. `has_hidden_records` is True if the MLS returned records of missing listings that are off the
+        market. The caller publishes these records even after a discard. Another hold begins for them then, since no
         operator has decided about them.
         """
         holds = {hold.reason: hold for hold in await self._removal_holds.all() if hold.feed == self._feed.name}

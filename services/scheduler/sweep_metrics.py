@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 class SweepMetrics:
     """Holds the Prometheus metrics of all feeds' freshness sweeps.
 
-    They are registered with `registry`; docs/metrics.md explains each metric.
+    The metrics are registered with `registry`; docs/metrics.md explains each metric.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:

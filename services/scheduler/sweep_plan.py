@@ -20,7 +20,7 @@ _WITNESSES = 5
 
 @dataclass(frozen=True, slots=True)
 class SweepRun:
-    """Names a sweep that is due: the daily one that starts at `start`, or the one that an operator requested.
+    """Names a sweep that is due: the daily sweep that starts at `start`, or a sweep that an operator requested.
 
     `request` is the operator's request, None for the daily sweep.
     """
@@ -52,7 +52,7 @@ class KeyGroup:
 class SweepPlan:
     """Holds, in memory, the requests that a feed's sweep is still to send to the MLS, and its counts so far.
 
-    It is made after the MLS's market was compared with the records, and changed while the sweep advances.
+    The plan is made after the market was compared with the records, and changes while the sweep advances.
     """
 
     run: SweepRun
@@ -79,9 +79,10 @@ class SweepPlan:
 class Comparison:
     """Holds the result of comparing the market of a feed's MLS with the recorded listings.
 
-    `on_market` has the ListingKeys of all listings on the market, `changed` those of them that differ from the recorded
-    listings; `changed_since` is the earliest ModificationTimestamp of these. `missing` has the ListingKeys of displayed
-    listings that are not on the market. `displayed` is how many listings are displayed.
+    `on_market` has the ListingKeys of all listings on the market. `changed` has the ListingKeys of listings on the
+    market that differ from the recorded listings. `changed_since` is the earliest ModificationTimestamp of the changed
+    listings, or when the sweep began. `missing` has the ListingKeys of displayed listings that are not on the market.
+    `displayed` is how many listings of the feed are displayed.
     """
 
     on_market: set[str]
@@ -94,10 +95,11 @@ class Comparison:
 def plan(feed: Feed, run: SweepRun, comparison: Comparison) -> SweepPlan:
     """Return the plan of a sweep: the missing and the changed listings of `comparison`, in groups to ask the MLS for.
 
-    Missing listings come first, since they may have to be hidden; each kind is in the order of the listings' times in
-    the sweep (`schedule.slot`). The time between two groups spreads all of them evenly over the feed's `sweep_hours`,
-    but is ten seconds at most, so that few groups are asked for sooner. If an operator requested `run`, or if it
-    catches up, there is no time between groups. Without missing and changed listings, the plan has no groups.
+    Missing listings come first, since they may have to be hidden. Within the missing and within the changed listings,
+    the order is that of the listings' times in the sweep (`schedule.slot`). The time between two groups spreads all
+    groups evenly over the feed's `sweep_hours`, but is ten seconds at most, so that a small sweep ends sooner. If an
+    operator requested `run`, or if `run` catches up, there is no time between groups. Without missing and changed
+    listings, the plan has no groups.
     """
     slot = partial(schedule.slot, feed, start=run.start)
     groups = [KeyGroup(keys, are_missing=True) for keys in key_groups(sorted(comparison.missing, key=slot))]

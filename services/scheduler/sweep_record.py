@@ -9,7 +9,7 @@ from shared.stores.sweeps import Sweeps, SweepState
 class Superseded(Exception):
     """Raised if this scheduler may not write the sweep state of a feed.
 
-    Either this scheduler does not hold the lease, or another one has written the state.
+    Either another scheduler holds the lease, or another one has written the state since it was read.
     """
 
 
@@ -28,8 +28,8 @@ class SweepRecord:
     async def write(self, sweep: SweepState) -> SweepState:
         """Store the sweep state of the feed, and return it with its new revision, which the next write must have.
 
-        Raises Superseded if this scheduler does not hold the lease, or if the stored revision differs from that of
-        `sweep`. Raises StoreUnavailable.
+        Raises Superseded if this scheduler does not hold the lease, or if the stored revision differs from the revision
+        of `sweep`. Raises StoreUnavailable if the database does not answer.
         """
         await self.check_lease()
         if not await self._sweeps.write(sweep):

@@ -1,8 +1,8 @@
 """Runs the freshness sweeps: compares an MLS with the recorded listings, once a day and when an operator requests it.
 
-Between two sweeps, changes at the MLS are followed. Each change is published as `listing-seen` before the progress is
-recorded, so no change is lost if a scheduler dies; the next scheduler publishes some changes again. For a feed without
-an API, copies are rechecked instead.
+Between two sweeps, the listings that change at the MLS are read every few minutes. Each change is published as
+`listing-seen` before the progress is recorded. So no change is lost if a scheduler dies; the next scheduler publishes
+some changes again. For a feed without an API, copies are rechecked instead.
 """
 
 from dataclasses import dataclass, replace
@@ -86,8 +86,9 @@ class Sweeper:
     async def round(self) -> None:
         """Publish what the MLS has pushed, do the next step of a due sweep, and follow changes if that is due.
 
-        Without the lease, drop the sweep's plan and clear the feed's metric of the last success instead. A failure of
-        the MLS is recorded and logged, not raised. Raises StoreUnavailable and BrokerUnavailable.
+        If another scheduler holds the lease, drop the sweep's plan and clear the feed's metric of the last success
+        instead. A failure of the MLS is recorded and logged, not raised. Raises StoreUnavailable if the database does
+        not answer, and BrokerUnavailable if Kafka does not answer.
         """
         try:
             await self._record.check_lease()
@@ -117,9 +118,9 @@ class Sweeper:
     def _due_run(self, sweep: SweepState, now: datetime) -> SweepRun | None:
         """Return the sweep of the feed to run at `now`: one that an operator requested, else the daily one, else None.
 
-        The daily sweep is run if it is due, but not in the first START_DELAY after the scheduler's start, and not
-        before the next try after an incomplete market. A requested sweep does not wait. `sweep` is the sweep state as
-        stored.
+        The daily sweep is returned if it is due, but not in the first START_DELAY after the scheduler's start. After an
+        incomplete market, it waits until `sweep.compare_again_at`. A requested sweep does not wait. `sweep` is the
+        sweep state as stored.
         """
         if sweep.open_request:
             return SweepRun(now, sweep.open_request)
@@ -129,7 +130,10 @@ class Sweeper:
         return SweepRun(start, catches_up=self._misses_deletions(sweep, now)) if start else None
 
     def _misses_deletions(self, sweep: SweepState, now: datetime) -> bool:
-        """Return True if changes were last followed so long ago that the MLS has forgotten deletions since then."""
+        """Return True if the MLS no longer tells of all listings that it deleted since changes were last followed.
+
+        Some vendors tell of a deletion for some days only; for other vendors, the result is False.
+        """
         told_for = DELETIONS_TOLD_FOR.get(self._feed.reso.profile)
         return bool(told_for and sweep.followed_at and now - sweep.followed_at > told_for)
 
@@ -163,10 +167,10 @@ class Sweeper:
     async def _record_failure(self, run: SweepRun | None, error: MlsUnavailable, now: datetime) -> None:
         """Write to the feed's sweep state that the MLS failed with `error`, and when to try again; count and log it.
 
-        After an incomplete market, only the next comparison waits, for an hour or more, and changes are still followed.
-        After any other failure, the MLS gets no request until the next try. That waits with exponential backoff, or as
-        long as the MLS asks, whichever is longer. `run` is the sweep that was under way, if any; one that an operator
-        requested is ended.
+        After an incomplete market, only the next comparison waits, for an hour or more; changes are still followed.
+        After any other failure, the MLS gets no request until the next try. The time until then doubles with each
+        failure, from half a minute to an hour, and is at least as long as the MLS asks. `run` is the sweep that was
+        under way, None if there was none; a sweep that an operator requested ends with the failure.
         """
         sweep = await self._record.read()
         is_incomplete = error.failure is MlsFailure.INCOMPLETE

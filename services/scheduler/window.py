@@ -20,7 +20,7 @@ class Window:
     """Holds the release window of one feed: what was observed up to `at`, from which its size is computed.
 
     `in_flight` is how many photos of the feed were in flight at `at`; `finished_per_second` is the averaged throughput.
-    A method that changes something returns a new window.
+    A window is never changed: a method that observes something returns a new window.
     """
 
     at: datetime
@@ -30,17 +30,17 @@ class Window:
     """For how many seconds photos have been in flight: the throughput of the first seconds is no reliable measure."""
 
     def capacity(self, feed: Feed) -> int:
-        """Return how many more photos of the feed may be released now; 0 if as many are in flight as may be."""
+        """Return how many more photos of the feed may be released now; 0 if the release window is full."""
         return max(0, self.size(feed) - self.in_flight)
 
     def size(self, feed: Feed) -> int:
         """Return how many photos of the feed may be in flight at a time, those that are in flight now included.
 
-        That is as many as are downloaded at a time, plus those finished in SECONDS_AHEAD at the measured throughput. In
-        the first ten seconds with photos in flight, it is at least four batches, so that the throughput can be
-        measured. It is never more than the feed's limits let finish in SECONDS_AHEAD, since further photos would be
-        deferred; to this, the next batch is added if pauses between batches limit the feed, so that the batch is in
-        flight when a pause ends.
+        That is as many as are downloaded at a time, plus as many as are finished in SECONDS_AHEAD at the measured
+        throughput. In the first ten seconds with photos in flight, it is at least four batches, so that the throughput
+        can be measured. It is never more than the feed's limits let finish in SECONDS_AHEAD, since further photos would
+        be deferred. If pauses between batches limit the feed, one more batch is added, so that this batch is in flight
+        when a pause ends.
         """
         downloading = max(feed.concurrency, feed.batch_size)
         size = downloading + ceil(min(self.finished_per_second, _MAX_SIZE) * SECONDS_AHEAD)
@@ -53,9 +53,9 @@ class Window:
     def observed(self, in_flight: int, now: datetime, feed: Feed) -> "Window":
         """Return a new window with the throughput averaged anew; called when `in_flight` photos were counted at `now`.
 
-        As many photos as are in flight less than before count as finished since `at`. If none was in flight before, or
-        no time has passed, only time and count change. If the window was full and none is in flight now, the throughput
-        grows by a quarter, because downloaders had to wait and might have finished more.
+        If fewer photos are in flight than before, the difference counts as finished since `at`. If none was in flight
+        before, or no time has passed, only time and count change. If the window was full and no photo is in flight now,
+        the throughput grows by a quarter, because downloaders had to wait and might have finished more.
         """
         seconds = (now - self.at).total_seconds()
         if seconds <= 0 or self.in_flight == 0:
@@ -69,5 +69,5 @@ class Window:
         return Window(now, in_flight, average, observed)
 
     def released(self, photos: int) -> "Window":
-        """Return a new window with `photos` more photos in flight, after their release."""
+        """Return a new window with `photos` more photos in flight, which the caller has just released."""
         return replace(self, in_flight=self.in_flight + photos)

@@ -129,7 +129,7 @@ class FeedReader:
             statuses = statuses[len(query.statuses_of(self._client.dialect)) :]
 
     async def _until_repeated(self, pages: AsyncIterator[Sequence[Row]]) -> AsyncIterator[Sequence[Row]]:
-        """Yield pages of rows; end with a warning in the log if the MLS gives the same rows again and again."""
+        """Yield the pages that have rows; if the MLS gives the same rows again and again, log a warning and end."""
         try:
             async for rows in pages:
                 if rows:

@@ -168,7 +168,10 @@ class MediaQuery:
         return text_of(row.get("MediaKey")) or repr(sorted(row.items()))
 
     def in_order(self, rows: Sequence[Row]) -> bool:
-        """Return True if the MediaKeys are in the order of texts, with or without regard to case, or of numbers."""
+        """Return True if the MediaKeys on the page are sorted, as far as can be told.
+
+        They may be sorted as numbers, or as texts with or without regard to case.
+        """
         keys = [text_of(row.get("MediaKey")) for row in rows]
         numbers = [int(key) for key in keys if _DIGITS.fullmatch(key)]
         return (
