@@ -49,8 +49,8 @@ _REFUSED_IPV6 = tuple(
 class FetchTarget:
     """The checked parts of a URL that a feed may fetch.
 
-    `host` is spelled as `canonical_host` returns it, an IPv6 address without brackets. `target` is the path and the
-    query.
+    `host` is a host name or an IP address, spelled as `canonical_host` returns it; an IPv6 address has no brackets.
+    `target` is the path and the query.
     """
 
     scheme: str
@@ -66,15 +66,15 @@ class FetchTarget:
 
     @property
     def url(self) -> str:
-        """The complete URL, assembled from the checked parts. It may hold a signature, so it must not be logged."""
+        """The complete URL, assembled from the checked parts. A URL may hold a signature, so it must not be logged."""
         return f"{self.scheme}://{self.authority}{self.target}"
 
 
 def fetch_target(url: str, image_hosts: Iterable[str]) -> FetchTarget | Failure:
-    """Parse a URL and check its host and port against the feed's `image_hosts`.
+    """Parse a URL, check its host and port against the feed's `image_hosts`, and return the URL's parts.
 
-    Return the URL's parts, or a Failure: BAD_URL, or REFUSED_HOST if `image_hosts` does not list the host with the
-    port. The failure's detail holds at most the host's name and port, never the rest of the URL.
+    Return a Failure with BAD_URL if the URL is not valid, or with REFUSED_HOST if `image_hosts` does not list the host
+    with the port. The failure's detail holds at most the host's name and port, never the rest of the URL.
     """
     if error := _text_error(url):
         return Failure(Reason.BAD_URL, error)
@@ -87,7 +87,7 @@ def fetch_target(url: str, image_hosts: Iterable[str]) -> FetchTarget | Failure:
 def redirect_target(base: FetchTarget, location: str, image_hosts: Iterable[str]) -> FetchTarget | Failure:
     """Parse the `Location` header of a redirect from the URL `base`, and check its host as `fetch_target` does.
 
-    A relative location is resolved against `base`. Return the parts of the redirect's URL, or a Failure: BAD_URL, or
+    A relative location is resolved against `base`. Return the parts of the redirect's URL, or a Failure with BAD_URL or
     REFUSED_HOST.
     """
     if error := _text_error(location):  # before urljoin, which removes tabs and line ends
@@ -99,10 +99,10 @@ def redirect_target(base: FetchTarget, location: str, image_hosts: Iterable[str]
 
 
 def is_refused_address(address: str) -> bool:
-    """Return True if the text is a private, reserved or other IP address that is not global unicast, or no IP address.
+    """Return True if an IP address is private, reserved or otherwise not public, or if the text is no IP address.
 
-    Only feeds with `allow_private_addresses` may connect to such an address. A NAT64 address is judged by the IPv4
-    address in it.
+    Only feeds with `allow_private_addresses` may connect to a refused address. A NAT64 address, which contains an IPv4
+    address, is judged by that IPv4 address.
     """
     try:
         ip = ip_address(address)
@@ -116,9 +116,10 @@ def is_refused_address(address: str) -> bool:
 
 
 def by_turns(addresses: Sequence[str]) -> list[str]:
-    """Return the IP addresses with those of IPv6 and of IPv4 by turns, as far as there are both (RFC 8305, 4).
+    """Return the IP addresses so that IPv6 and IPv4 addresses alternate, as RFC 8305 recommends in section 4.
 
-    The first stays the first, and the order within each kind stays.
+    The first address stays the first, and the addresses of each kind keep their order. When one kind has run out, the
+    rest of the other kind follows. `addresses` must not be empty.
     """
     is_first_ipv6 = ":" in addresses[0]
     first = [address for address in addresses if (":" in address) is is_first_ipv6]
@@ -127,7 +128,7 @@ def by_turns(addresses: Sequence[str]) -> list[str]:
 
 
 def is_same_site(target: FetchTarget, other: FetchTarget) -> bool:
-    """Return True if both URLs lead to the same host and port. The ports 80 and 443 count as equal between schemes."""
+    """Return True if both URLs have the same host, and either the same port or each the default port of its scheme."""
     ports = {each.port - _DEFAULT_PORTS[each.scheme] for each in (target, other)}
     return target.host == other.host and (target.port == other.port or ports == {0})
 

@@ -17,9 +17,10 @@ _MAX_LISTINGS = 100
 
 
 class Announcements:
-    """Clears the marks of published events, and publishes the events of marks that stayed, for all feeds.
+    """Clears the marks of published `image-downloaded` events, and publishes the events of marks that remain.
 
-    `url` takes an object's key and returns its public URL.
+    A listing's record gets a mark (`Unannounced`) when an attempt is settled, and keeps the mark until Kafka has the
+    event. This object serves all feeds. `url` takes an object's key and returns its public URL.
     """
 
     def __init__(self, listings: ListingRecords, publisher: Publisher, url: Callable[[str], str], clock: Clock) -> None:
@@ -30,11 +31,17 @@ class Announcements:
         self._published: list[tuple[ListingId, Unannounced]] = []
 
     def published(self, listing_id: ListingId, unannounced: Iterable[Unannounced]) -> None:
-        """Note that Kafka has the events of these marks of a listing; `clear` takes the marks off its record later."""
+        """Note in memory that Kafka has the events of these marks of a listing.
+
+        `clear` later takes the marks off the listing's record.
+        """
         self._published += ((listing_id, mark) for mark in unannounced)
 
     async def clear(self) -> None:
-        """Take the marks of published events off their listings, in one round trip. Raises StoreUnavailable."""
+        """Take the marks that `published` noted off their listings' records, in one round trip.
+
+        If this raises, the next call tries the same marks again. Raises StoreUnavailable.
+        """
         published, self._published = self._published, []
         try:
             await self._listings.clear_unannounced(published)
@@ -43,10 +50,11 @@ class Announcements:
             raise
 
     async def publish_overdue(self) -> None:
-        """Publish the events of marks older than 30 seconds, of at most 100 listings, and clear these marks.
+        """Publish the `image-downloaded` events of marks older than 30 seconds, and clear these marks.
 
-        A mark without an event is cleared too: its photo was withdrawn or has lost its copy. Raises StoreUnavailable
-        and BrokerUnavailable.
+        The worker that set such a mark has probably died. One call handles the marks of at most 100 listings. A mark
+        without an event is cleared too: its photo was withdrawn or has lost its copy. Raises StoreUnavailable if the
+        database does not answer, and BrokerUnavailable if Kafka does not answer.
         """
         await self.clear()
         before = self._clock() - _OVERDUE_AFTER

@@ -13,21 +13,26 @@ _WITHOUT_CONTROLS = bytes(0x20 if (byte < 32 and byte != 9) or byte == 127 else 
 
 
 class HeadRepair:
-    """Repairs the heads in the bytes that a connection receives. `expect_head` is called before each request."""
+    """Repairs the heads (status line and headers) of HTTP answers in the bytes that a connection receives.
+
+    The connection calls `expect_head` before each request, and `receive` with all bytes that it receives.
+    """
 
     def __init__(self) -> None:
         self._buffer = b""
         self._is_in_head = False
 
     def expect_head(self) -> None:
-        """Take the bytes that are received next for the head of an answer."""
+        """Expect the head of an answer in the bytes that are received next. Called before each request."""
         self._buffer = b""
         self._is_in_head = True
 
     def receive(self, data: bytes) -> bytes:
-        """Return the bytes for h11 in place of the received bytes: none while a head is incomplete.
+        """Return the bytes that the connection passes to h11 in place of the received bytes `data`.
 
-        `data` is empty if the connection has ended; then the rest of an incomplete head is returned as it is.
+        A head is returned repaired, once all of it is received; while the head is incomplete, the result is empty. The
+        bytes of a body are returned unchanged. `data` is empty if the connection has ended; then the rest of an
+        incomplete head is returned unchanged.
         """
         if not self._is_in_head:
             return data
@@ -44,10 +49,11 @@ class HeadRepair:
 
 
 def repaired(head: bytes) -> bytes:
-    """Return the head of an answer, given without its last line ends, as h11 reads it, with its last line ends.
+    """Return the head of an HTTP answer in a form that h11 can read.
 
-    Header lines without a colon or with a name that is none are left out, with their continuation lines. A blank
-    between name and colon, and control characters, are taken out. A Transfer-Encoding other than `chunked` is ignored.
+    `head` ends before its last line end; the result includes it and the empty line that ends a head. A header line that
+    has no colon or an invalid name is left out, with its continuation lines. A blank between name and colon is removed,
+    and control characters become blanks. Of a Transfer-Encoding, only `chunked` is kept.
     """
     first, *lines = head.replace(b"\r\n", b"\n").split(b"\n")
     kept = [_status_line(first)]
@@ -73,7 +79,7 @@ def _status_line(line: bytes) -> bytes:
 
 
 def _header(name: bytes, value: bytes) -> bytes | None:
-    """Return the line of a header, or None if the header is to be left out."""
+    """Return the repaired line of one header, or None if the header is to be left out."""
     if not _NAME.fullmatch(name):
         return None
     if name.lower() == b"transfer-encoding":
@@ -83,6 +89,9 @@ def _header(name: bytes, value: bytes) -> bytes | None:
 
 
 def _is_informational(head: bytes) -> bool:
-    """Return True if another head follows this one: its status is 1xx, but not 101, which ends HTTP."""
+    """Return True if the head of another answer follows `head`.
+
+    Another head follows a status 1xx. The exception is 101, after which the connection no longer speaks HTTP.
+    """
     found = _STATUS_LINE.match(head)
     return found is not None and found[3].startswith(b"1") and found[3] != b"101"

@@ -24,7 +24,10 @@ _VALIDATOR = re.compile(r"[\x20-\x7e]{1,1000}")
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """The ETag and Last-Modified headers that the origin sent with a copy; each None if there was none to store."""
+    """The ETag and Last-Modified headers that the origin sent with a copy, for conditional requests.
+
+    Each is None if the origin sent none that can be stored.
+    """
 
     etag: str | None
     last_modified: str | None
@@ -32,7 +35,8 @@ class Validators:
     def as_headers(self) -> dict[str, str]:
         """Return the validators as the headers of a conditional request: If-None-Match and If-Modified-Since.
 
-        A validator that is missing, over 1,000 characters or not printable ASCII is left out; empty if both are.
+        A validator that is missing, over 1,000 characters or not printable ASCII is left out. The result is empty if
+        both are left out.
         """
         headers = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
         return {name: value for name, value in headers.items() if value and _VALIDATOR.fullmatch(value)}
@@ -43,7 +47,7 @@ class Fetched:
     """The complete original of a photo in the file `path`, which the caller has to delete.
 
     `file_size` is in bytes, `sha256` in hex. `etag` and `last_modified` are the validators that the origin sent; each
-    None if there was none to store.
+    is None if the origin sent none that can be stored.
     """
 
     path: Path
@@ -78,11 +82,11 @@ Answer = Fetched | NotModified | Failure
 def read(
     status: int, headers: Mapping[str, str], host: str, conditions: Mapping[str, str], now: datetime
 ) -> NotModified | Redirect | Failure:
-    """Interpret the status and headers of an answer that holds no photo.
+    """Interpret the status and headers of an answer that holds no photo (any status but 200 and 203).
 
-    Return NotModified for a 304 to a conditional request, Redirect for a redirect with a location, else a Failure whose
-    detail names `host`. `conditions` are the conditional headers that were sent, empty for none. If a 429 or 503 has a
-    `Retry-After`, the failure's `wait_seconds` are counted from `now`.
+    Return NotModified for a 304 to a conditional request, and Redirect for a redirect with a location. Return a Failure
+    for any other answer; its detail names `host`. `conditions` are the conditional headers that were sent, empty for
+    none. If a 429 or 503 has a `Retry-After`, the failure has `wait_seconds`, counted from `now`.
     """
     if status == 304 and conditions:
         etag, last_modified = validators(headers)
@@ -109,7 +113,11 @@ def validators(headers: Mapping[str, str]) -> tuple[str | None, str | None]:
 
 
 def with_validators(failure: Failure, etag: str | None, last_modified: str | None) -> Failure:
-    """Return the failure with the validators of the file that caused it, if it would cause it again (`REFUSED`)."""
+    """Return the failure with the validators of the file that caused it, for the next attempt's conditional request.
+
+    `etag` and `last_modified` are the file's validators, None for none. A failure whose reason is not in `REFUSED` is
+    returned unchanged.
+    """
     if failure.reason not in REFUSED:
         return failure
     return replace(failure, etag=etag, last_modified=last_modified)

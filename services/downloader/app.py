@@ -50,7 +50,10 @@ _DRAIN_SECONDS = 4.0
 
 
 async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Event) -> None:
-    """Run a downloader in this process until `stop` is set, and drain it then. `feeds` are all feeds by name."""
+    """Run a downloader in this process until `stop` is set, then drain the downloader.
+
+    `feeds` are all feeds by name.
+    """
     async with AsyncExitStack() as closing:
         database = await closing.enter_async_context(
             mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db)
@@ -97,7 +100,11 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
 
 
 async def _clear_announcements(handler: Handler) -> None:
-    """Clear the marks of published events; without an answer within _CLEAR_SECONDS, they are published once more."""
+    """Clear the marks of published `image-downloaded` events before the process ends.
+
+    If the database does not answer within _CLEAR_SECONDS, the marks stay, and another worker publishes these events
+    once more.
+    """
     with suppress(StoreUnavailable, TimeoutError):
         async with asyncio.timeout(_CLEAR_SECONDS):
             await handler.announcements.clear()
@@ -116,9 +123,10 @@ def _consumer(settings: Settings, handler: Handler, parts: HandlerParts) -> Cons
 
 
 async def _drain(handler: Handler, stop: asyncio.Event) -> None:
-    """Wait until `stop` is set, then let `handler` start no more downloads, and cut off the rest after _DRAIN_SECONDS.
+    """Wait until `stop` is set, then let `handler` start no more downloads.
 
-    The photos of downloads that are cut off are deferred, so that another worker can claim them.
+    Running downloads are cut off after _DRAIN_SECONDS. Their photos are deferred, so that another worker can claim
+    them.
     """
     await stop.wait()
     handler.drain()
@@ -127,10 +135,11 @@ async def _drain(handler: Handler, stop: asyncio.Event) -> None:
 
 
 def _url_source(feed: Feed, access: ApiAccess, closing: AsyncExitStack, *, is_viewed: bool) -> UrlSource | None:
-    """Return the source from which URLs of the feed's photos are read anew; None if the feed does not ask for that.
+    """Return the source from which URLs of the feed's photos are read anew; None if the feed's settings ask for none.
 
-    The source's connections are registered in `closing`, and close when `closing` ends. `is_viewed` is True for the
-    photos that visitors wait for.
+    `access` has the budget and the token for the MLS's API. The source's connections close when `closing` ends.
+    `is_viewed` is True for the source of photos that visitors wait for: its requests have the priority of viewed
+    photos.
     """
     if feed.refresh_url_hook:
         hook = HookUrls(feed)

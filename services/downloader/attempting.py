@@ -28,7 +28,7 @@ _logger = log.get(__name__)
 
 
 class Attempter:
-    """Runs the attempts of all photos that this process has claimed. `cut_off` ends the attempts that are under way."""
+    """Runs the attempts of all photos that this process has claimed. `cut_off` ends the attempts that are running."""
 
     def __init__(
         self,
@@ -65,10 +65,10 @@ class Attempter:
     async def attempt(self, feed: Feed, listing_key: str, claimed: ClaimedPhoto, batch: DownloadBatch) -> EndedAttempt:
         """Download the claimed photo of the listing `listing_key`; return it with the attempt's outcome and duration.
 
-        `batch` is the batch that the photo's granted download belongs to. The outcome is Deferred if the budget refuses
-        a request, a store cannot be reached or written, the disk is full, or `cut_off` was called. After any other
-        error, which is logged, the outcome is a Failure (INTERNAL_ERROR). Nothing is written into the listing: the
-        caller settles the outcome. Raises only CancelledError.
+        `batch` is the batch to which the photo's granted download belongs. The outcome is Deferred if the budget
+        refuses a request, a store cannot be reached or written, the disk is full, or `cut_off` was called. Any other
+        error is logged, and the outcome is then a Failure (INTERNAL_ERROR). The listing is not written: the caller
+        settles the outcome. Raises only CancelledError.
         """
         began = self._clock()
         outcome = await self._outcome(feed, listing_key, claimed, batch)
@@ -79,15 +79,15 @@ class Attempter:
     async def end_batch(self, batch: DownloadBatch) -> None:
         """Free the batch's slots in the feed's ledger, and charge the feed's budget for the requests and bytes used.
 
-        Called once all attempts of the batch have ended. If the ledger cannot be written, that is logged, and this
-        process's next write of the feed's ledger frees the slots and charges the budget.
+        Called once all attempts of the batch have ended. If the ledger cannot be written, the error is logged; this
+        process's next write of the feed's ledger then frees the slots and charges the budget.
         """
         await self._budget.give_back(batch)
 
     def cut_off(self) -> None:
-        """End all attempts of this process that are under way as Deferred, so that their photos are due at once.
+        """End all running attempts of this process as Deferred, so that their photos are due at once.
 
-        Attempts that begin later end the same way, without a request.
+        Attempts that start later end as Deferred too, without a request.
         """
         self._cut_off.set()
         for download in self._downloads:
@@ -119,14 +119,14 @@ class Attempter:
 
 
 class BudgetPermit:
-    """The Permit of one granted download: asks the feed's budget before each request, and reports the answer there."""
+    """The Permit of one granted download: asks the feed's budget before each request, and reports the answer to it."""
 
     def __init__(
         self, budget: OriginBudget, batch: DownloadBatch, download: GrantedDownload, *, forgives_refusal: bool
     ) -> None:
-        """`batch` is the batch that the granted download belongs to.
+        """`batch` is the batch to which `download` belongs.
 
-        `forgives_refusal` is True if a refusal (403) does not count for the feed's breaker.
+        `forgives_refusal` is True if a refusal (401 or 403) of this download does not count for the feed's breaker.
         """
         self._forgives_refusal = forgives_refusal
         self._budget = budget
@@ -153,7 +153,11 @@ class BudgetPermit:
 
 
 def _is_first_refusal(feed: Feed, photo: Photo) -> bool:
-    """Return True if a refusal (403) of the photo may be its URL's end: the next attempt reads its URL anew first."""
+    """Return True if a refusal (401 or 403) of the photo may only mean that its URL has expired.
+
+    The feed must read URLs anew before each fetch, so that the next attempt has a fresh URL. If the photo's last
+    attempt failed with a refusal too, the result is False.
+    """
     return feed.refreshes_urls and not (photo.failure and photo.failure.reason is Reason.FORBIDDEN)
 
 

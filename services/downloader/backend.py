@@ -42,7 +42,8 @@ async def resolve_name(host: str, port: int) -> Sequence[str]:
 class CheckedBackend(httpcore.AsyncNetworkBackend):
     """Makes connections for httpcore: resolves a host name, and connects to one of its addresses that is allowed.
 
-    The name is not resolved a second time for connecting: by then it could have another address.
+    A name is resolved only once for each connection: a second lookup could return another address, which was not
+    checked.
     """
 
     def __init__(self, resolve: Resolve, dial: Dialer, allow_private: bool) -> None:
@@ -64,10 +65,12 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         """Connect to the address of `host`, a name or an IP address, that accepts first; return the connection.
 
-        If an address has not accepted within a quarter of a second, or refuses, the next is tried beside it, IPv6 and
-        IPv4 by turns. `timeout` is how many seconds each may take; None sets no limit. Raises AddressRefused if all
-        addresses are private or reserved and those are not allowed, httpcore.ConnectError if the name is not known, and
-        ConnectError or ConnectTimeout if no address accepts.
+        If an address refuses, or has not accepted within a quarter of a second, the next address is tried beside it.
+        IPv6 and IPv4 addresses alternate. `timeout` is how many seconds each address may take; None sets no limit.
+        `local_address` and `socket_options` are passed to the dialer unchanged.
+
+        Raises AddressRefused if all addresses are private or reserved and this backend does not allow such addresses.
+        Raises httpcore.ConnectError if the name is not known, and ConnectError or ConnectTimeout if no address accepts.
         """
         addresses = await self._allowed_addresses(host, port)
 
@@ -97,9 +100,11 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
 async def _first_to_connect(
     addresses: Sequence[str], dial: Callable[[str], Awaitable[httpcore.AsyncNetworkStream]]
 ) -> httpcore.AsyncNetworkStream:
-    """Dial the addresses in turn, each a quarter of a second after the one before, or as soon as that has failed.
+    """Dial the addresses in turn; return the first connection that is made, and give up the other attempts.
 
-    Return the first connection that is made, and give up the other attempts. If all fail, raise the last error.
+    `dial` takes an IP address and connects to it. Each address is dialed a quarter of a second after the address
+    before, or as soon as the address before has failed. If all fail, raise the last error. `addresses` must not be
+    empty.
     """
     connection: httpcore.AsyncNetworkStream | None = None
     errors: list[Exception] = []
@@ -136,9 +141,9 @@ async def _first_to_connect(
 
 
 class _Connection(httpcore.AsyncNetworkStream):
-    """A connection whose answers' heads are repaired, and that closes itself if its TLS handshake is cancelled.
+    """A connection that repairs the heads of answers, and that closes itself if its TLS handshake is cancelled.
 
-    httpcore 1.0.9 would leave it open then.
+    Without the latter, httpcore 1.0.9 would leave the connection open.
     """
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:

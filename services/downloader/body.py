@@ -35,7 +35,7 @@ class BadBody(Exception):
 
 
 def check_announced(size: int, limit: int) -> None:
-    """Raise BadBody if the size in bytes that an answer's head announces is over the limit."""
+    """Raise BadBody if the size in bytes that an answer's head announces for the body is over the limit."""
     if size > limit:
         raise BadBody(Reason.TOO_LARGE, f"the file is announced as over {limit} bytes")
 
@@ -44,8 +44,8 @@ async def save(pieces: AsyncIterator[bytes], encoding: str, into: Path, limit: i
     """Decode a body and write it to a new file in the directory `into`; leave no file if this raises.
 
     `pieces` yields the body as received, and `encoding` is its Content-Encoding, empty for none. Raises BadBody if the
-    body is empty, over `limit` bytes when decoded, or cannot be decoded; OSError if the disk is full; and what `pieces`
-    raises.
+    body is empty, over `limit` bytes when decoded, or cannot be decoded. Raises OSError if the disk is full. Exceptions
+    of `pieces` are passed on.
     """
     size, digest = 0, hashlib.sha256()
     with _new_file(into) as file:
@@ -62,7 +62,7 @@ async def save(pieces: AsyncIterator[bytes], encoding: str, into: Path, limit: i
 
 @contextmanager
 def _new_file(into: Path) -> Iterator[IO[bytes]]:
-    """Open a new file in the directory `into`, and delete it again if the block raises."""
+    """Open a new file in the directory `into`, and delete the file again if the `with` block raises."""
     with tempfile.NamedTemporaryFile(dir=into, prefix="fetch-", delete=False) as file:
         try:
             yield file
@@ -73,10 +73,12 @@ def _new_file(into: Path) -> Iterator[IO[bytes]]:
 
 
 async def _decoded(pieces: AsyncIterator[bytes], encoding: str) -> AsyncIterator[bytes]:
-    """Yield the body decompressed if its first bytes are those of gzip, or of zlib and `encoding` says deflate.
+    """Yield the pieces of a body, decompressed if the body is compressed.
 
-    The bytes decide, and not the word: servers send `utf-8`, `aws-chunked` or `none`, and `gzip` for what they did not
-    compress. Requests ask for no compression, but object stores send a file compressed if it was stored compressed.
+    A body counts as compressed if its first bytes are those of gzip, or if they are those of zlib and `encoding` says
+    deflate. `encoding` alone does not decide: servers send `utf-8`, `aws-chunked` or `none`, and `gzip` for bodies that
+    they did not compress. Requests ask for no compression, but object stores send a file compressed if it was stored
+    compressed. Raises BadBody if a compressed body is damaged or ends early.
     """
     head = b""
     async for piece in pieces:
@@ -99,9 +101,10 @@ async def _after(head: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[byt
 
 
 async def _inflated(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the decompressed body in pieces of at most _PIECE_BYTES, because it may be a decompression bomb.
+    """Decompress a body of gzip or zlib, and yield it in pieces of at most _PIECE_BYTES.
 
-    Raises BadBody if the body is damaged or ends early.
+    The body may be a decompression bomb: in small pieces it cannot fill the memory. Raises BadBody if the body is
+    damaged or ends early.
     """
     inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # 32: detects gzip or zlib by the first bytes
     try:

@@ -48,9 +48,10 @@ class ClaimedListing:
 class Claimed:
     """The result of `Claimer.claim`.
 
-    `batch` holds the granted downloads, and must be given back to the budget even if no photo was claimed; None if the
-    budget granted none. `listings` holds the claimed photos. `unfinished` are listings to read and claim again: the
-    budget did not grant a download for each of their photos yet, or other processes changed them.
+    `batch` holds the granted downloads; it is None if the budget granted none. The caller must give the batch back to
+    the budget even if no photo was claimed. `listings` holds the claimed photos. `unfinished` are listings that the
+    caller must read and claim again: the budget did not grant a download for each of their photos yet, or other
+    processes changed them.
     """
 
     batch: DownloadBatch | None = None
@@ -59,7 +60,7 @@ class Claimed:
 
 
 class Claimer:
-    """Claims photos of one feed for this worker: those that the events of one subscription request."""
+    """Claims photos of one feed for this worker: the photos that the events of one subscription request."""
 
     def __init__(
         self,
@@ -93,13 +94,17 @@ class Claimer:
     ) -> Claimed:
         """Take downloads from the feed's budget for the requested photos, and claim a photo for each granted download.
 
-        `readings` are the requested listings as they were just read, `requested` the events of each listing; a listing
-        that is not recorded is missing in `readings`, and skipped. Wait up to `wait_seconds` for the budget: to wait is
-        cheaper than to defer, which costs a write and another release. If the budget grants no download by then, defer
-        all photos that could be claimed. If no photo can be claimed, return an empty Claimed at once. With `urls`, URLs
-        that were just read by the photo's id, each photo is claimed with its URL, and a photo without one is not
-        claimed. Raises StoreUnavailable, and Contention if no photo was claimed because other processes changed the
-        listings before each write.
+        `readings` are the requested listings as they were just read. A listing that is not recorded is missing in
+        `readings`, and skipped. `requested` are the events of each listing. `urls` maps photo ids to URLs that were
+        just read: each photo is then claimed with its URL, and a photo without a URL is claimed only for a rebuild. If
+        `urls` is None, photos are claimed with their recorded URLs.
+
+        Wait up to `wait_seconds` for the budget: to wait is cheaper than to defer, which costs a write and another
+        release. If the budget grants no download in that time, defer all photos that could be claimed. If no photo can
+        be claimed, return an empty Claimed at once.
+
+        Raises StoreUnavailable if the database does not answer. Raises Contention if no photo was claimed because other
+        processes changed the listings before each write.
         """
         unavailable = self._in_flight.unavailable(is_viewed=self._is_viewed)
         claimable = self._claimable(readings, requested, unavailable, urls)
@@ -143,10 +148,10 @@ class Claimer:
         return {listing_id: photos for listing_id, photos in found.items() if photos}
 
     async def defer(self, readings: Readings, claimable: Claimable, until: datetime) -> Collection[ListingId]:
-        """Write all `claimable` photos as deferred until the time `until`.
+        """Write all `claimable` photos as deferred until the time `until`; return the listings that were not written.
 
-        `readings` are the listings as they were read, and `claimable` the photos to defer of each listing. Return the
-        listings that were not written because another process changed them meanwhile.
+        `readings` are the listings as they were read, and `claimable` the photos to defer of each listing. A listing is
+        not written if another process has changed it since it was read.
         """
         return await self._listings.write(
             readings[listing_id].with_photos([lifecycle.defer(photo, until) for photo in photos])
@@ -163,12 +168,14 @@ class Claimer:
     ) -> Sequence[ClaimedListing]:
         """Claim a claimable photo for each of the granted `downloads`, in MongoDB, and return the claimed listings.
 
-        `readings` are the listings as they were read, `requested` the events of each listing, and `claimable` the
-        photos of each listing for which the budget was asked, perhaps more than `downloads`. `urls` are as for `claim`.
+        `readings` are the listings as they were read, and `requested` the events of each listing. `claimable` are the
+        photos of each listing for which the budget was asked; they may be more than `downloads`. `urls` are as for
+        `claim`.
+
         If another process changes a listing before its claims are written, this method reads the listing again, and
-        tries to claim the same photos with the downloads that are still unused. If too few photos can still be claimed,
-        the result has fewer photos than `downloads`, and the caller frees the rest with the batch. Raises Contention if
-        no photo could be claimed because the listings changed before each write.
+        tries to claim the same photos with the downloads that are still unused. The result may have fewer photos than
+        `downloads`; the caller frees the other downloads with the batch. Raises Contention if no photo could be claimed
+        because the listings changed before each write.
         """
         claimed: dict[ListingId, ClaimedListing] = {}
         image_ids = {photo.id for photos in claimable.values() for photo in photos}
@@ -204,8 +211,9 @@ class Claimer:
     ) -> Claimable:
         """Return the photos, by listing, that may still be claimed after other processes changed their listings.
 
-        `readings` are these listings as they were read again, and `requested` the events of each. Only photos with an
-        id in `image_ids`, those for which the budget was asked, are returned.
+        `readings` are these listings as they were read again, and `requested` the events of each listing. `image_ids`
+        are the ids of the photos for which the budget was asked: only these photos are returned. `urls` are as for
+        `claim`.
         """
         unavailable = self._in_flight.unavailable(is_viewed=self._is_viewed, except_waiting=image_ids)
         claimable = self._claimable(readings, requested, unavailable, urls)
@@ -215,11 +223,11 @@ class Claimer:
         }
 
     def _share_out(self, claimable: Claimable, downloads: Sequence[GrantedDownload]) -> dict[ListingId, ClaimedListing]:
-        """Assign each download to a photo, and register those photos as claimed in InFlight; no listing is written.
+        """Assign each download to a photo, register these photos as claimed in InFlight, and return them by listing.
 
-        `claimable` are the photos of each listing. Photos that did not fail before get a download first. Return the
-        photos that got a download, as claimed and with their download, by listing. If there are more downloads than
-        photos, the last downloads stay unused.
+        `claimable` are the photos of each listing. Photos whose last attempt did not fail get a download first. Each
+        returned photo has its claim and its download. A photo without a download is left out. If there are more
+        downloads than photos, the last downloads stay unused. No listing is written.
         """
         now = self._clock()
         photos = [
@@ -244,7 +252,10 @@ class Claimer:
 
 
 def _with_urls(photos: Sequence[Photo], urls: Mapping[str, str]) -> list[Photo]:
-    """Return the photos that have a URL in `urls`, with it, and those that need none; `urls` are by the photo's id."""
+    """Return the photos that have a fresh URL, with this URL, and the photos that need a rebuild only.
+
+    `urls` maps photo ids to fresh URLs. A photo that needs a URL and has none in `urls` is left out.
+    """
     return [
         lifecycle.refresh_url(photo, urls[photo.id]) if photo.id in urls else photo
         for photo in photos

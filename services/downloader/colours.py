@@ -11,7 +11,7 @@ def in_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
     """Return the decoded picture in sRGB, without metadata, in mode RGB or RGBA.
 
     The mode is RGBA only if a pixel is not opaque. `icc_profile` is the colour profile from the picture's file, None
-    for none; a profile that cannot be read, or is not for the picture's mode, is ignored. `image` may lose its
+    for none. A profile that cannot be read, or is not for the picture's mode, is ignored. `image` itself may lose its
     metadata.
     """
     alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None

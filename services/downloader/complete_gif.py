@@ -10,8 +10,8 @@ _EXTENSION, _FRAME, _ZERO = b"!", b",", b"\0"
 def check_frames(file: BinaryIO) -> None:
     """Raise EndsEarly if the GIF has no frame, or ends within one.
 
-    As browsers do, skip zeros between blocks, and take any other byte that begins no block for the end: it may be the
-    trailer, which is often missing.
+    Zero bytes between blocks are skipped, and any other byte that starts no block counts as the end of the GIF.
+    Browsers do the same: the GIF's own end mark (the trailer) is often missing.
     """
     _skip_colour_table(file, read_exactly(file, 13)[10])
     has_frame = False
@@ -30,7 +30,11 @@ def check_frames(file: BinaryIO) -> None:
 
 
 def _skip_frame(file: BinaryIO, *, is_first: bool) -> None:
-    """Move the file behind a frame. The decoder itself finds pixels that are missing in the first frame."""
+    """Move the file's position behind a frame. Raises EndsEarly if the frame is incomplete.
+
+    If the data of the first frame end without an end mark, nothing is raised: the decoder itself finds pixels that are
+    missing in the first frame.
+    """
     _skip_colour_table(file, read_exactly(file, 9)[8])
     read_exactly(file, 1)  # the code size
     while size := file.read(1):

@@ -31,7 +31,11 @@ _STRIP_ROWS = 64
 
 @dataclass(slots=True)
 class _Scans:
-    """Which coefficients of which components the scans of a JPEG have given so far, and how precisely."""
+    """Collects which coefficients of each colour component the scans of a JPEG have given, and which bits are missing.
+
+    A progressive JPEG spreads the coefficients and their bits over several scans. Any other JPEG gives all of a
+    component in one scan.
+    """
 
     components: set[int] = field(default_factory=set)
     is_progressive: bool = False
@@ -54,16 +58,16 @@ class _Scans:
 
     @property
     def are_all_here(self) -> bool:
-        """True if the scans, the last of which may be cut, give every coefficient of each component in full."""
+        """True if the scans read so far give each component's coefficients with all bits. The last scan may be cut."""
         wanted = [(component, number) for component in self.components for number in range(64)]
         return bool(wanted) and all(self.missing_bits.get(key) == 0 for key in wanted)
 
 
 def end_of_pixels(file: BinaryIO) -> int | None:
-    """Return where the pixels of a JPEG end, as a position in the file, if no end marker follows them.
+    """Return the position in the file at which the pixels of a JPEG end; None if the end marker follows, as it should.
 
-    Return None if the end marker follows, as it should. The pixels before the returned position may be cut:
-    `with_an_end` tells. Raises EndsEarly if whole scans are missing.
+    The last pixels before the returned position may be missing: `with_an_end` finds out. Raises EndsEarly if whole
+    scans are missing, or a segment is too short.
     """
     scans = _Scans()
     try:
@@ -89,7 +93,7 @@ def end_of_pixels(file: BinaryIO) -> int | None:
 
 
 def _next_marker(file: BinaryIO) -> tuple[int, bytes]:
-    """Move the file behind the next JPEG marker that does not belong to compressed pixels.
+    """Move the file's position behind the next JPEG marker that does not belong to compressed pixels.
 
     Return the marker's position and its two bytes. Raises EndsEarly if no such marker follows.
     """
@@ -104,11 +108,11 @@ def _next_marker(file: BinaryIO) -> tuple[int, bytes]:
 
 
 def with_an_end(data: bytes) -> bytes:
-    """Return a JPEG without its end marker, the bytes up to `end_of_pixels`, with the end marker.
+    """Return a JPEG that lacks its end marker with the marker added. Raises EndsEarly if pixels are missing.
 
-    Data that is not of the picture is cut off. Raises EndsEarly if pixels are missing. libjpeg decodes pixels from
-    whatever bytes follow those that are there. So pixels are missing if the picture depends on what follows: it is
-    decoded with several endings, and all results must be the same.
+    `data` are the bytes of the JPEG up to the position that `end_of_pixels` returned. Bytes at the end that do not
+    belong to the picture are cut off. libjpeg decodes missing pixels from whatever bytes follow. The picture is
+    therefore decoded with several different endings: if the results differ, pixels are missing.
     """
     data = _without_other_data(data)
     first, *others = (_pixels(data + filling + _END) for filling in _fillings())
@@ -127,10 +131,11 @@ def _without_other_data(data: bytes) -> bytes:
 
 
 def _fillings() -> Iterator[bytes]:
-    """Yield different bytes that libjpeg would decode as pixels, were any missing; the first are none.
+    """Yield byte strings to append to a JPEG without its end: libjpeg decodes them as pixels if any pixels are missing.
 
-    They begin with different codes. They hold restart markers, behind which libjpeg goes on in any case, and begin with
-    different ones, because libjpeg skips pixels if it takes a marker for the next but one.
+    The first string is empty. The others start with different codes, so that missing pixels look different with each.
+    They hold restart markers, because libjpeg continues behind a restart marker in any case. The first restart markers
+    differ too, because libjpeg skips pixels if it takes a marker for the next but one.
     """
     yield b""
     noise = random.Random(0)  # noqa: S311 - always the same

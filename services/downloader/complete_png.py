@@ -17,11 +17,11 @@ _BLOCK_BYTES = 65_536
 
 
 def copy_picture(source: Path, copy: Path) -> None:
-    """Write the header, the palette, the pixels, and what matters to how they look from the PNG `source` to `copy`.
+    """Copy the PNG `source` to the file `copy`: its header, its palette, its pixels, and what matters to how they look.
 
-    The copy ends where `source` ends, or at its IEND, and has an IEND. Pixels that end early are copied as they are:
-    the decoder finds out whether rows are missing. Raises EndsEarly if a chunk of the picture fails its checksum, or
-    the file ends before its pixels.
+    The copy ends where `source` ends, or at the IEND chunk of `source`, and always has an IEND chunk. Pixels that end
+    early are copied as they are: the decoder finds out whether rows are missing. Raises EndsEarly if a chunk of the
+    picture fails its checksum, or if the file ends before its pixels.
     """
     with source.open("rb") as file, copy.open("wb") as into:
         into.write(read_exactly(file, len(PNG_SIGNATURE)))
@@ -37,7 +37,11 @@ def copy_picture(source: Path, copy: Path) -> None:
 
 
 def _copy_chunk(file: BinaryIO, into: BinaryIO, length: int, name: bytes) -> bool:
-    """Copy a chunk that matters, whose data begins at the file's position, and skip others; return True for pixels."""
+    """Copy the chunk `name` if it matters to the picture, otherwise skip it. Return True if the chunk holds pixels.
+
+    The chunk's data, `length` bytes, start at the position of `file`. Raises EndsEarly if a chunk of the picture fails
+    its checksum. Pixels that the end of the file cuts off are copied without an error.
+    """
     start = file.tell()
     checksum, size = _checksum(file, length, name)
     stored = file.read(4)
@@ -60,7 +64,7 @@ def _copy_chunk(file: BinaryIO, into: BinaryIO, length: int, name: bytes) -> boo
 
 
 def _checksum(file: BinaryIO, length: int, name: bytes) -> tuple[int, int]:
-    """Read up to `length` bytes of a chunk's data; return the chunk's CRC-32, and how many bytes there were."""
+    """Read up to `length` bytes of the chunk `name`; return the chunk's CRC-32, and how many bytes were read."""
     crc, size = zlib.crc32(name), 0
     while block := file.read(min(length - size, _BLOCK_BYTES)):
         crc, size = zlib.crc32(block, crc), size + len(block)
@@ -68,7 +72,10 @@ def _checksum(file: BinaryIO, length: int, name: bytes) -> tuple[int, int]:
 
 
 def _is_small_profile(file: BinaryIO, size: int) -> bool:
-    """Return True if the colour profile in the next `size` bytes of the file is at most 1 MB when decompressed."""
+    """Return True if the colour profile in the next `size` bytes of the file is at most 1 MB when decompressed.
+
+    Return False if the profile cannot be decompressed.
+    """
     data = file.read(min(size, _MAX_PROFILE_BYTES))
     try:
         profile = zlib.decompressobj().decompress(data[data.index(b"\0") + 2 :], _MAX_PROFILE_BYTES + 1)

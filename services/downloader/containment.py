@@ -68,10 +68,11 @@ def hide_memory() -> None:
 
 
 def contain(writable: Iterable[Path]) -> list[str]:
-    """Take away this process's rights to files, sockets and other processes; return the names of what holds now.
+    """Take away this process's rights to files, sockets and other processes; return the names of the measures in force.
 
-    Only files in the folders `writable` can be written then, and beside those only files of Python, of libraries and of
-    this process can be read. Nothing given up comes back.
+    The process can then write only files in the folders `writable`. It can read these files, and the files of Python,
+    of libraries, of this project and of the process itself. The rights cannot be got back. The result is empty if the
+    kernel offers no measure, and outside Linux.
     """
     if sys.platform != "linux":
         return []
@@ -116,7 +117,7 @@ def _restrict_files(libc: ctypes.CDLL, writable: Iterable[Path]) -> bool:
 
 
 def _allow(libc: ctypes.CDLL, ruleset: int, folder: Path, rights: int) -> None:
-    """Add the rule to the Landlock ruleset that allows these rights beneath the folder, if there is this folder."""
+    """Add a rule to the Landlock ruleset that allows these rights beneath the folder. Skip a missing folder."""
     if not folder.is_dir():
         return
     descriptor = os.open(folder, os.O_PATH | os.O_CLOEXEC)
@@ -151,5 +152,8 @@ def _refusal(number: int) -> bytes:
 
 
 def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
-    """Return an instruction of a classic BPF program: `if_true` and `if_false` are how many instructions to skip."""
+    """Return one instruction of a classic BPF program.
+
+    `if_true` and `if_false` are how many instructions a jump skips if its condition is true or false.
+    """
     return struct.pack("=HBBI", code, if_true, if_false, value)

@@ -20,10 +20,10 @@ _STORAGE_BUSY = timedelta(seconds=3)
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A listing that holds the outcome of one of its photos' attempts, ready to be written.
+    """A listing with the outcome of an attempt applied to one of its photos; the caller writes the listing.
 
     `copy` is the photo's copy if the outcome made or confirmed it, else None. `changed` is True if the outcome made a
-    copy whose bytes differ from those of the former copy, or if there was none.
+    copy and the photo had no copy before, or one with other bytes.
     """
 
     listing: Listing
@@ -40,10 +40,10 @@ def claimable(
 ) -> list[Photo]:
     """Return the requested photos of a listing that the worker may claim, with the priorities that the events request.
 
-    `requested` are the listing's events, and `worker` is the worker's name. Left out are photos that need no attempt at
-    `now`, that another worker claimed, that the listing no longer shows, or whose ids are in `unavailable`, the photos
-    that this process may not claim now (`InFlight.unavailable`). A photo that several events request is returned once.
-    Nothing is written.
+    `requested` are the listing's events, and `worker` is the worker's name. A photo that several events request is
+    returned once. A photo is left out if it needs no attempt at `now`, if another worker has claimed it, or if the
+    listing no longer shows it. Photos whose ids are in `unavailable` (`InFlight.unavailable`) are left out too: this
+    process may not claim them now. Nothing is written.
     """
     photos = {photo.id: photo for photo in listing.photos}
     found: dict[str, Photo] = {}
@@ -82,13 +82,13 @@ def settle(
     now: datetime,
     jitter: float,
 ) -> Settled:
-    """Apply the outcome of a photo's attempt to `listing`, the listing as it is now; nothing is written.
+    """Apply the outcome of a photo's attempt to `listing`, the listing as it is now; the caller writes the result.
 
-    Return a Settled with the listing that the caller has to write. `claimed` is the photo as it was claimed before the
-    attempt. If the photo was withdrawn or claimed by another worker since, its record stays as it is, and if the
-    attempt stored objects, a discard of them is added. If objects under the keys of a new copy are being removed, the
-    photo is deferred for some seconds instead. `superseded_for` is how long a superseded copy stays public. `jitter`,
-    from 0 to 1, spreads retries.
+    Return a Settled with the listing to write. `claimed` is the photo as it was claimed before the attempt. If the
+    photo was withdrawn or claimed by another worker since, its record stays as it is; if the attempt stored objects, a
+    discard of these objects is added. If objects under the keys of a new copy are being removed, the photo is deferred
+    for some seconds instead. `superseded_for` is how long a superseded copy stays public. `jitter` is a random number
+    from 0 to 1 that spreads retries.
     """
     photo = listing.photo(claimed.id)
     if photo is None or photo.claim != claimed.claim:

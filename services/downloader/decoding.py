@@ -41,10 +41,10 @@ AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the pool of children keeps every core
 
 @dataclass(frozen=True, slots=True)
 class DecodedPhoto:
-    """A decoded photo. `image` is upright, in sRGB, RGB or RGBA, and large enough for all variants of the photo.
+    """A decoded photo, large enough for all its variants. `image` is upright, in sRGB, and in mode RGB or RGBA.
 
-    `sides` are the upright width and height of the photo as received. `rights` is the EXIF block for its variants,
-    empty for none.
+    `sides` are the upright width and height of the photo as received. `rights` is the EXIF block for the photo's
+    variants, empty for none.
     """
 
     image: Image.Image
@@ -57,11 +57,11 @@ def decode(
 ) -> DecodedPhoto | Failure:
     """Decode the photo in the file `source`, of the format `kind`, large enough for its variants `specs`.
 
-    A copy of an incomplete photo, and of any PNG, is written to the folder `into`, and decoded in its place.
-    `memory_limit` is how many bytes decoding may take on top of what the process has, None for no limit. Return a
-    Failure for any bytes that cannot be decoded, and for a photo that has more than `max_pixels` pixels or would need
-    more memory. Raises MemoryError if decoding turns out to need more memory than was estimated, and OSError if
-    a file cannot be read or written.
+    A PNG, and a JPEG without its end, is first copied to the folder `into`, and the copy is decoded. `memory_limit` is
+    how many bytes decoding may take on top of what the process has, None for no limit. Return a Failure for any bytes
+    that cannot be decoded, and for a photo that has more than `max_pixels` pixels or would need more memory. Raises
+    MemoryError if decoding turns out to need more memory than was estimated, and OSError if a file cannot be read or
+    written.
     """
     # Pillow raises its error at twice the limit. The limit also guards what opening a WebP would allocate.
     Image.MAX_IMAGE_PIXELS = max_pixels // 2
@@ -113,10 +113,11 @@ def _too_many_pixels(max_pixels: int) -> Failure:
 def _complete(
     image: Image.Image, source: Path, into: Path, kind: magic.Kind, memory_limit: int | None
 ) -> Path | Failure:
-    """Return a file with the complete photo: `source`, or a copy in `into` if `source` is a JPEG without its end.
+    """Return a file with the complete photo: `source`, or a copy in `into` if `source` is a JPEG without an end marker.
 
-    `image` is the opened photo. Raises EndsEarly for a JPEG or GIF that lacks pixels. The decoder itself finds missing
-    pixels in other formats, but accepts one JPEG in thirty without its last bytes, and a GIF with cut later frames.
+    `image` is the opened photo. Return a Failure if a JPEG without an end marker needs more memory than `memory_limit`.
+    Raises EndsEarly for a JPEG or GIF that lacks pixels. In other formats the decoder itself finds missing pixels. But
+    it accepts one in thirty JPEGs without their last bytes, and GIFs whose later frames are cut.
     """
     if kind is magic.GIF:
         with source.open("rb") as file:
@@ -172,10 +173,11 @@ def _decode_opened(
 
 
 def _stored_size(stored: Sides, orientation: int, specs: Sequence[VariantSpec]) -> Sides:
-    """Return the size at which to decode a photo for its variants `specs`, as it is before the photo is turned upright.
+    """Return the width and height at which to decode a photo for its variants `specs`.
 
-    `stored` are the sides of the picture in the file, and `orientation` is its EXIF orientation, 1 to 8. The sides are
-    swapped if turning the picture upright swaps its sides.
+    The result is for the picture as it is stored, before it is turned upright: for a picture that is stored on its
+    side, width and height are swapped. `stored` are the sides of the picture in the file, and `orientation` is its EXIF
+    orientation, 1 to 8.
     """
     size = resizing.base_size(exif.upright_sides(stored, orientation), specs)
     return exif.upright_sides(size, orientation)

@@ -25,7 +25,7 @@ from shared.stores.objects import Bucket, Objects
 
 
 class Downloader:
-    """Downloads photos of all feeds into object storage; keeps no state between them."""
+    """Downloads photos of all feeds into object storage; keeps no state from one photo to the next."""
 
     def __init__(
         self,
@@ -48,9 +48,9 @@ class Downloader:
     async def download(self, feed: Feed, listing_key: str, photo: Photo, permit: Permit) -> Outcome:
         """Attempt to get a good copy of a photo of the listing `listing_key`: fetch, check, encode and store it.
 
-        If only the variants are out of date, rebuild them from the stored original, without a request to the origin. In
-        every case `permit.report_answer` is called once, as soon as the origin is no longer needed, unless an
-        exception comes first. The photo's record is not written.
+        If only the variants are out of date, rebuild them from the stored original, without a request to the origin.
+        `permit.report_answer` is called once, as soon as the origin is no longer needed, unless an exception comes
+        first. The photo's record is not written.
 
         Return Downloaded with the stored copy, Unchanged if the origin still has the version that the copy was made of,
         or the Failure of the origin or the photo. Raises OSError if the disk is full, StoreUnavailable if object
@@ -69,9 +69,10 @@ class Downloader:
     async def _fetch(
         self, feed: Feed, listing_key: str, photo: Photo, original: Fetched | None, folder: Path, permit: Permit
     ) -> Outcome:
-        """Fetch the photo, conditionally if the origin's answer can be "not modified", and make a copy of a new file.
+        """Fetch the photo and make a copy of a new file; ask conditionally if "not modified" would be a useful answer.
 
-        `original` is the stored original if the variants must be rebuilt, else None.
+        `original` is the stored original if the variants must be rebuilt, else None. The origin's answer is reported to
+        `permit`.
         """
         no_photos = await self._no_photos.hashes(feed.name)
         refused = None if original else judging.refused_before(photo)

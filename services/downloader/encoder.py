@@ -44,8 +44,8 @@ def to_line(source: Path, into: Path, specs: tuple[VariantSpec, ...], max_pixels
 def read_answer(line: bytes) -> picture.Encoded | Failure:
     """Parse the line that a child wrote for a job; return the encoded photo, or its Failure.
 
-    Raises ValueError or KeyError if the line is no answer, such as an empty line of a child that died. What the answer
-    says is not to be believed before `check_answer`.
+    The caller must not trust the answer before `check_answer` has checked it. Raises ValueError or KeyError if the line
+    is no answer, such as the empty line of a child that died.
     """
     answer = json.loads(line)
     try:
@@ -60,10 +60,11 @@ def read_answer(line: bytes) -> picture.Encoded | Failure:
 
 
 def check_answer(answer: picture.Encoded | Failure, into: Path, specs: Sequence[VariantSpec]) -> None:
-    """Raise ValueError unless a child's answer is one to a job with the folder `into` and the variants `specs`.
+    """Raise ValueError unless a child's answer fits a job with the folder `into` and the variants `specs`.
 
-    Bytes that took over the child may answer anything. So each variant must be a file of the name, type and size that
-    belong to its spec, in that folder and no link; and the photo's own type one of those that photos have.
+    Bytes that took over the child may answer anything. The answer must have one variant for each of `specs`. Each
+    variant must be a file in the folder `into`, and no link, with the type of its spec and the announced size. The
+    photo's own type must be one of the types in `magic.KINDS`. A Failure always fits.
     """
     if isinstance(answer, Failure):
         return

@@ -42,8 +42,8 @@ _logger = log.get(__name__)
 class Encoders:
     """The child processes of one downloader that decode and encode photos; a context manager that starts and ends them.
 
-    Each child may take an equal share of the memory. A photo that needs more memory is encoded again with twice as many
-    shares, up to all of them.
+    Each child may take an equal share of the memory. If a photo needs more memory, it is encoded again with twice as
+    many shares, and at last with all shares.
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class Encoders:
     ) -> Encoded | Failure:
         """Write the variants of the photo in the file `source` to files in the folder `into`, in a child process.
 
-        Wait for a free child; an urgent photo goes before others that wait. `specs` are the variants to make, and
-        `max_pixels` is how many pixels the photo may have. Return what `picture.encode` returned in the child. If the
-        bytes kill the child, or the child has no result in time, return a Failure (ENCODER_KILLED); another child then
+        Wait for a free child; an urgent photo goes before photos that are not urgent. `specs` are the variants to make,
+        and `max_pixels` is how many pixels the photo may have. Return what `picture.encode` returned in the child. If
+        the bytes kill the child, or the child takes too long, return a Failure (ENCODER_KILLED); another child then
         takes its place.
         """
         shares = 1
@@ -116,9 +116,9 @@ class Encoders:
         return encoded
 
     async def _take(self) -> asyncio.subprocess.Process:
-        """Remove a child that is alive from the idle children and return it; start a child if there is none.
+        """Take a living child from the idle children and return it; start a child if none is idle.
 
-        The caller adds the child to the idle ones again, or kills it. Idle children that have died are dropped.
+        Idle children that have died are dropped. The caller returns the child to the idle ones, or kills it.
         """
         while self._idle:
             child = self._idle.pop()
@@ -128,7 +128,10 @@ class Encoders:
         return await self._start()
 
     async def _start(self) -> asyncio.subprocess.Process:
-        """Start a child and return it once it is ready. Raises RuntimeError if it ends before: no other would work."""
+        """Start a child and return it once it is ready to encode.
+
+        Raises RuntimeError if the child ends before it is ready: another child would end in the same way.
+        """
         child = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -164,9 +167,9 @@ class Encoders:
 
 
 async def _ask(child: asyncio.subprocess.Process, job: bytes) -> Encoded | Failure:
-    """Send a job to a child and return its answer, a Failure for a bad photo.
+    """Send a job to a child and return its answer: the encoded photo, or the Failure of a photo that cannot be encoded.
 
-    Raises OSError, ValueError or KeyError if the child died.
+    Raises OSError, ValueError or KeyError if the child died or sent no valid answer.
     """
     assert child.stdin is not None  # noqa: S101 - both are pipes
     assert child.stdout is not None  # noqa: S101

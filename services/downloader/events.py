@@ -12,7 +12,8 @@ def image_downloaded(
 ) -> ImageDownloaded | None:
     """Return the data of the event that announces a photo's copy, or None if the listing no longer shows the photo.
 
-    `url` takes an object's key and returns its public URL; `changed` is False if the copy has the same bytes as before.
+    `url` takes an object's key and returns its public URL. `changed` is False if the copy has the same bytes as the
+    copy before.
     """
     photo = listing.photo(image_id)
     if photo is None:

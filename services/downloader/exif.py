@@ -29,7 +29,7 @@ def turned_upright(image: Image.Image, orientation: int) -> Image.Image:
 def upright_sides(sides: tuple[int, int], orientation: int) -> tuple[int, int]:
     """Return the width and height of a picture after it is turned upright from the EXIF orientation `orientation`.
 
-    To turn a picture at most swaps its sides, so the function maps upright sides to stored ones too.
+    Turning a picture at most swaps its sides. So the function also maps upright sides to the sides as stored.
     """
     return (sides[1], sides[0]) if orientation >= 5 else sides
 

@@ -52,8 +52,9 @@ class FeedHandler:
     async def handle(self, requested: Requested) -> None:
         """Queue the requested photos, and return when each of them is settled, deferred or found to need no attempt.
 
-        `requested` are the events by listing. Raises StoreUnavailable, Contention and BrokerUnavailable; to handle the
-        same events again does no harm.
+        `requested` are the events by listing. Raises StoreUnavailable if the database does not answer, Contention if
+        other processes keep changing a listing, and BrokerUnavailable if Kafka does not answer. The caller may then
+        handle the same events again.
         """
         await self._queue.submit(requested)
 
@@ -88,7 +89,7 @@ class FeedHandler:
         """Download the claimed photos of a listing concurrently, settle and report them, and close `listing.claims`.
 
         `batch` is the batch with the photos' granted downloads; the caller ends it. Photos that end at about the same
-        time are settled with one write, unless a photo of the listing is viewed or searched: then each is settled as
+        time are settled with one write. But if a photo of the listing is viewed or searched, each photo is settled as
         soon as it ends.
         """
         listing_key = listing.listing_id[1]

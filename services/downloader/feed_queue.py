@@ -23,7 +23,7 @@ its downloads, and one write of each listing to claim its photos."""
 class QueuedListing:
     """A listing that waits in a queue or is being handled.
 
-    `done` is a future that ends when the listing was handled; if that failed, the future has the error.
+    `done` is a future that ends when the listing is handled. If the handling fails, the future has the error.
     """
 
     listing_id: ListingId
@@ -32,7 +32,7 @@ class QueuedListing:
 
 
 class FeedQueue:
-    """The queue of one feed in memory: passes groups of listings to a function, in the order of their arrival."""
+    """The queue of one feed, in memory: passes groups of listings to a function, in the order of their arrival."""
 
     def __init__(self, handle: Callable[[Requested], Awaitable[None]], concurrency: int) -> None:
         """`handle` handles one group, which is a mapping of listings to their events.
@@ -44,11 +44,11 @@ class FeedQueue:
         self._waiting: deque[QueuedListing] = deque()
 
     async def submit(self, requested: Requested) -> None:
-        """Queue the listings of `requested`; return when all of them have been handled, by this or concurrent calls.
+        """Queue the listings of `requested`; return when all of them have been handled, by this or by concurrent calls.
 
-        `requested` are the events of each listing, and must not be empty. If the handling of some listings failed, the
-        call raises the error of the first of them, in the order of `requested`, once all have been handled. If the call
-        is cancelled, its listings leave the queue.
+        `requested` are the events of each listing, and must not be empty. If the handling of listings failed, the call
+        raises the error of the first failed listing in the order of `requested`, once all have been handled. If the
+        call is cancelled, its listings leave the queue.
         """
         queued = [QueuedListing(listing_id, events) for listing_id, events in requested.items()]
         self._waiting += queued
@@ -66,7 +66,7 @@ class FeedQueue:
         """Remove the listings that have waited longest from the queue, and return them: about MAX_GROUP_EVENTS events.
 
         The group is empty if concurrent calls have taken all listings. No listing stays in the queue for ever: each
-        call of `submit` adds at most MAX_GROUP_EVENTS events, and takes as many, or all that remain.
+        call of `submit` adds at most MAX_GROUP_EVENTS events, and takes at least as many, or all events that are left.
         """
         group: list[QueuedListing] = []
         while self._waiting and sum(len(listing.events) for listing in group) < MAX_GROUP_EVENTS:
@@ -98,7 +98,10 @@ class FeedQueue:
 
 
 def _finish(group: Sequence[QueuedListing], error: Exception | None = None) -> None:
-    """End `done` of each listing in the group, with `error` if it is given. Skip listings whose call was cancelled."""
+    """End `done` of each listing in the group, with `error` if one is given.
+
+    Listings whose call of `submit` was cancelled are skipped.
+    """
     for listing in group:
         if listing.done.done():
             continue

@@ -57,7 +57,7 @@ class _Fetch:
     deadline: asyncio.Timeout
 
     async def permitted(self, refusal: Awaitable[Failure | None]) -> Failure | None:
-        """Await `refusal`, a call of a method of the permit, and move the fetch's deadline by the time that it took.
+        """Await `refusal`, a call of a method of the permit, and move the fetch's deadline later by the time it took.
 
         The deadline moves because the budget caused that wait, and not the origin. Return what the call returned: None
         if the request may be sent, or the failure with which to end the fetch.
@@ -116,9 +116,10 @@ class Fetcher:
     async def fetch(self, url: str, feed: Feed, into: Path, validators: Validators | None, permit: Permit) -> Answer:
         """Fetch the URL within the feed's rules, and write the body to a new file in the directory `into`.
 
-        Return Fetched with that file, NotModified if the origin answers that `validators` still match (None makes the
-        request unconditional), or a Failure if the URL, the network or the origin is at fault, or if `permit` refuses a
-        request. Raises OSError if the disk is full, CancelledError, and what `permit` raises; no file is left then.
+        Return Fetched with that file, or NotModified if the origin answers that `validators` still match. If
+        `validators` is None, the request is unconditional. Return a Failure if the URL, the network or the origin is at
+        fault, or if `permit` refuses a request. Raises OSError if the disk is full, CancelledError, and what `permit`
+        raises; no file is left then.
 
         The feed's timeout starts when the first request is permitted. The timeout covers all redirects, but not the
         time that their requests wait for the permit.
@@ -248,8 +249,8 @@ async def _save(response: httpx.Response, fetch: _Fetch) -> Fetched:
 async def _pieces(response: httpx.Response, slowest: asyncio.Timeout, permit: Permit) -> AsyncIterator[bytes]:
     """Yield the body of a response as received, piece by piece, and report the size of each piece to the permit.
 
-    `slowest` is the running timeout that ends a body that drips: each piece moves it later by the time that the piece
-    may take at the lowest allowed rate. Raises BadBody if the body ends early.
+    `slowest` is the running timeout that ends a body that arrives too slowly. Each piece moves this timeout later, by
+    the time that the piece may take at the lowest allowed rate. Raises BadBody if the body ends early.
     """
     latest = asyncio.get_running_loop().time() + _BODY_GRACE_SECONDS
     try:
@@ -265,7 +266,8 @@ async def _pieces(response: httpx.Response, slowest: asyncio.Timeout, permit: Pe
 async def _drain(response: httpx.Response, permit: Permit) -> None:
     """Read and drop the body of an answer without a photo, so that its connection can be reused.
 
-    Stop without an error if the body is long or slow, or breaks off: to close the response then closes the connection.
+    Stop without an error if the body is long or slow, or breaks off. When the caller then closes the response, the
+    connection closes too.
     """
     size = 0
     with suppress(TimeoutError, *HTTP_ERRORS):

@@ -15,7 +15,10 @@ _MAX_AGE_SECONDS = 30.0
 
 
 class UrlsUnavailable(Exception):
-    """Raised if the URLs cannot be read now; `wait_seconds` is when to try again. The message holds no URL."""
+    """Raised if URLs of photos cannot be read now. The message holds no URL.
+
+    `wait_seconds` is how long to wait before the next try.
+    """
 
     def __init__(self, detail: str, wait_seconds: float) -> None:
         super().__init__(detail)
@@ -26,24 +29,28 @@ class UrlSource(Protocol):
     """Where URLs of photos are read: the MLS's API, or a hook of the site's ingest."""
 
     async def read(self, listings: Sequence[Listing]) -> Mapping[ListingId, Mapping[str, str]]:
-        """Return the URLs of the listings' photos, by listing and by the photo's id, as they are now.
+        """Return the present URLs of the listings' photos: for each listing, the URLs by the photo's id.
 
-        A photo that the source no longer has is left out. Raises UrlsUnavailable.
+        A photo that the source no longer has is left out. Raises UrlsUnavailable if the source cannot be read now.
         """
 
 
 @dataclass(slots=True)
 class _Read:
-    """The URLs of a listing's photos by the photo's id, each until it is used, and when they were read."""
+    """The URLs of a listing's photos that are not used yet, by the photo's id.
+
+    `at` is the time at which the URLs were read, in seconds of a monotonic clock.
+    """
 
     at: float
     urls: dict[str, str] = field(default_factory=dict)
 
 
 class FreshUrls:
-    """Reads the URLs of listings from a source, and keeps them in memory for some seconds, each until it is used.
+    """Reads the URLs of listings' photos from a source, and keeps each in memory for 30 seconds or until it is used.
 
-    All photos of a listing come with one request, and groups of photos follow each other within seconds.
+    One request returns the URLs of all photos of a listing, and the groups in which these photos are downloaded follow
+    each other within seconds.
     """
 
     def __init__(self, source: UrlSource, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -55,8 +62,9 @@ class FreshUrls:
     async def of(self, wanted: Mapping[ListingId, tuple[Listing, Sequence[Photo]]]) -> Mapping[str, str]:
         """Return a URL that may be requested for each of the photos, by the photo's id.
 
-        `wanted` has the photos, and their listing as it is recorded, by listing. A photo is left out if the source has
-        no URL for it, or gives only the URL that was used for it before. Raises UrlsUnavailable.
+        `wanted` maps the id of each listing to the recorded listing and to those of its photos that need a URL. A photo
+        is left out if the source has no URL for it, or gives only the URL that was used for it before. Raises
+        UrlsUnavailable if the source cannot be read now.
         """
         async with self._reading:
             now = self._monotonic()

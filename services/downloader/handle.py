@@ -47,10 +47,10 @@ RequestedByFeed = dict[str, dict[ListingId, list[Event[ImageOutdated]]]]
 class HandlerParts:
     """The objects and settings that a Handler works with.
 
-    `download` makes the attempt of one photo; `ping_storage` raises StoreUnavailable if object storage does not answer;
-    `feeds` are all feeds by name; `url_source` returns where URLs of a feed's photos are read anew, for viewed photos
-    (True) or for others, or None if they are not; `superseded_for` is how long a superseded copy stays public; `worker`
-    is this worker's name, which it keeps over restarts.
+    `download` makes the attempt of one photo. `ping_storage` raises StoreUnavailable if object storage does not answer.
+    `feeds` are all feeds by name. `url_source` gets a feed, and True for viewed photos or False for others. It returns
+    the source from which the URLs of these photos are read anew, or None if they are not read anew. `superseded_for` is
+    how long a superseded copy stays public. `worker` is this worker's name, which stays the same over restarts.
     """
 
     listings: ListingRecords
@@ -70,7 +70,7 @@ class HandlerParts:
 
 
 class Handler:
-    """Handles the batches of both subscriptions of this process. A photo that both request is downloaded once."""
+    """Handles the batches of both subscriptions of this process. A photo that both request is downloaded only once."""
 
     def __init__(self, parts: HandlerParts) -> None:
         self._parts = parts
@@ -99,8 +99,10 @@ class Handler:
     async def handle(self, records: Sequence[Record]) -> None:
         """Download the photos that a batch of `image-outdated` requests, and return when all of them are handled.
 
-        By then each photo is settled, deferred or found to need no attempt, and records that cannot be read are dead
-        letters. Raises StoreUnavailable, Contention and BrokerUnavailable; to handle the same batch again does no harm.
+        At the return, each photo is settled, deferred or found to need no attempt, and records that cannot be read are
+        dead letters. Raises StoreUnavailable if the database or object storage does not answer, Contention if other
+        processes keep changing a listing, and BrokerUnavailable if Kafka does not answer. The caller may then handle
+        the same batch again.
         """
         await self._handle(records, self._routine)
 
@@ -137,27 +139,31 @@ class Handler:
     async def resume(self) -> None:
         """Defer the photos that an earlier run of this worker claimed and did not settle, so that they are due at once.
 
-        Handles at most 100 listings a call. Without this the photos would wait until their claims expire, because their
-        events may have gone to another worker. Raises StoreUnavailable and Contention.
+        Without this call the photos would wait until their claims expire, because their events may have gone to another
+        worker. One call handles at most 100 listings. Raises StoreUnavailable if the database does not answer, and
+        Contention if other processes keep changing a listing.
         """
         parts = self._parts
         claimed = await parts.listings.claimed_by(parts.worker, _MAX_RESUMED)
         await update(parts.listings, [(listing.feed, listing.key) for listing in claimed], self._without_abandoned)
 
     def _without_abandoned(self, listing: Listing) -> Listing | None:
-        """Return the listing with the photos deferred that an earlier run of this worker claimed; None if none is."""
+        """Return the listing with each photo deferred that an earlier run of this worker claimed and did not settle.
+
+        Return None if there is no such photo.
+        """
         photos = decide.abandoned(listing, self._parts.worker, self._in_flight.image_ids(), self._parts.clock())
         return listing.with_photos(photos) if photos else None
 
     def drain(self) -> None:
-        """Let this process start no more downloads; downloads under way go on.
+        """Let this process start no more downloads, before it ends. Running downloads go on.
 
         Photos that wait for the budget are deferred.
         """
         self._parts.budget.close()
 
     def cut_off(self) -> None:
-        """End the downloads under way, and send no more requests to origins.
+        """End the running downloads, and send no more requests to origins.
 
         The photos of these downloads are deferred, and due at once.
         """

@@ -46,9 +46,10 @@ BODY_CUT_SHORT = (httpcore.RemoteProtocolError, httpcore.ReadError)
 
 
 def failure_of(error: Exception, host: str) -> Failure:
-    """Return the failure for one of HTTP_ERRORS that a request to the host name `host` raised.
+    """Return the failure for an exception, one of HTTP_ERRORS, that a request to the host name `host` raised.
 
-    A fault of TLS is named. The failure's detail leaves out the exception's own text, which may quote URLs and headers.
+    If TLS failed, the failure's detail says how. The detail leaves out the exception's own text, which may quote URLs
+    and headers.
     """
     reason, words = next((reason, words) for kind, reason, words in _REASONS if isinstance(error, kind))
     words = _tls_words(error) or words
@@ -56,7 +57,7 @@ def failure_of(error: Exception, host: str) -> Failure:
 
 
 def _tls_words(error: BaseException) -> str | None:
-    """Return what is wrong with an origin's TLS if that caused the error, else None."""
+    """Return what is wrong with an origin's TLS if that caused the error; None if the error has another cause."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ssl.SSLError):
         cause = cause.__cause__ or cause.__context__

@@ -61,8 +61,8 @@ class InFlight:
 class Claims:
     """The registration, in memory, of photos that were claimed together.
 
-    As a context manager, it ends the registration of the remaining photos at its end. Each photo's registration is
-    ended once: a photo that is claimed again later is registered by another Claims.
+    Used as a context manager, it ends the registration of the remaining photos when the `with` block ends. Each photo's
+    registration is ended only once: a photo that is claimed again later is registered by another Claims.
     """
 
     def __init__(self, claimed: set[str], image_ids: Iterable[str]) -> None:

@@ -14,10 +14,10 @@ _TINY_BYTES = 1_000
 
 
 def refused_before(photo: Photo) -> Failure | None:
-    """Return the failure recorded of the photo if the origin's file was refused, and validators of that file are known.
+    """Return the photo's recorded failure if the origin's file was refused and validators of this file are known.
 
-    The next request then asks for the file only if it has changed. Return None if an operator forced the photo: the
-    feed's rules may have changed, so that the file is no longer refused.
+    The next request then asks for the file only if the file has changed. Return None in all other cases, and if an
+    operator forced the photo: the feed's rules may have changed, and may no longer refuse the file.
     """
     failure = photo.failure
     if failure is None or photo.forced_at is not None or failure.reason not in REFUSED:
@@ -26,9 +26,10 @@ def refused_before(photo: Photo) -> Failure | None:
 
 
 def with_lateness(failure: Failure, photo: Photo, now: datetime) -> Failure:
-    """Return the failure of a fetch; with `may_come` if the origin lacks a photo that was announced within the hour.
+    """Return the failure of a fetch, with `may_come` set if the photo may still be on its way to the origin.
 
-    MLSs announce photos before their image hosts have them.
+    `may_come` is set if the origin does not have the photo, and the MLS announced the photo less than an hour ago: MLSs
+    announce photos before their image hosts have them. Any other failure is returned unchanged.
     """
     announced_at = photo.announced_at
     if failure.reason is not Reason.GONE or announced_at is None or abs(now - announced_at) >= _MAY_BE_LATE_FOR:
@@ -37,10 +38,10 @@ def with_lateness(failure: Failure, photo: Photo, now: datetime) -> Failure:
 
 
 def failure_if_tiny(copy: Copy | None, width: int, height: int, file_size: int) -> Failure | None:
-    """Return the failure of a new picture that is too small to replace the photo's copy; None if it may replace it.
+    """Return a Failure if a new picture is too small to replace the photo's copy; None if it may replace the copy.
 
-    `width` and `height` in pixels and `file_size` in bytes are the new picture's. Origins send a picture of a pixel, or
-    of a few bytes, in place of a photo that they cannot find.
+    `width` and `height` in pixels and `file_size` in bytes are the new picture's. `copy` is the photo's copy, None if
+    there is none. Origins send a picture of a pixel, or of a few bytes, in place of a photo that they cannot find.
     """
     if copy is None or _is_tiny(copy.width, copy.height, copy.file_size) or not _is_tiny(width, height, file_size):
         return None
@@ -48,9 +49,9 @@ def failure_if_tiny(copy: Copy | None, width: int, height: int, file_size: int) 
 
 
 def failure_if_marked(sha256: str, marked: Collection[str]) -> Failure | None:
-    """Return the failure of a file that an operator marked as no photo; None for any other file.
+    """Return a Failure if an operator marked the file as a no-photo picture; None for any other file.
 
-    `sha256` is the file's hash, `marked` are the hashes of the feed's marked pictures, all in hex.
+    `sha256` is the file's hash. `marked` are the hashes of the feed's marked pictures. All hashes are in hex.
     """
     if sha256 not in marked:
         return None

@@ -52,7 +52,7 @@ class EndsEarly(Exception):
 def kind_of(source: Path) -> Kind | None:
     """Return the format of the photo in the file `source`, by its first bytes.
 
-    Return None if these are of no known format, or the file is empty.
+    Return None if the first bytes are of no known format, or if the file is empty.
     """
     with source.open("rb") as file:
         head = file.read(_HEAD_BYTES)
@@ -68,9 +68,9 @@ def kind_of(source: Path) -> Kind | None:
 
 
 def other_format(source: Path) -> str | None:
-    """Return the name of the format of the file `source`, which is of no photo format, by its first bytes.
+    """Return the name of the format of a file that is no photo, such as "PDF", by its first bytes.
 
-    Return None if these are of no format that has a name here.
+    Return None if the first bytes are of no format that has a name here.
     """
     with source.open("rb") as file:
         head = file.read(_HEAD_BYTES)
@@ -84,10 +84,10 @@ def _is_avif(head: bytes) -> bool:
 
 
 def announced_sides(source: Path, kind: Kind) -> tuple[int, int]:
-    """Return the width and height in pixels from an AVIF's header; (0, 0) if it gives none, and for other formats.
+    """Return the width and height in pixels from the header of an AVIF file. Return (0, 0) for all other formats.
 
-    Called before the photo is decoded, to tell that it has too many pixels: the decoder of AVIF only reports an
-    unreadable header for a picture that is too large for it.
+    Return (0, 0) too if the header does not give them. Called before the photo is decoded, to find out whether it has
+    too many pixels: the decoder of AVIF reports such a photo only as an unreadable header.
     """
     if kind is not AVIF:
         return 0, 0

@@ -18,15 +18,15 @@ KEPT_BYTES = 40 * 2**20
 
 
 def bytes_to_encode(specs: Sequence[VariantSpec]) -> int:
-    """Return how many bytes a pixel it takes to hold and encode the largest of the variants `specs` (measured)."""
+    """Return how many bytes a pixel takes while the largest of the variants `specs` is held and encoded (measured)."""
     return 34 if any(spec.format == "avif" for spec in specs) else 17
 
 
 def needed(image: Image.Image, size: Sides, encoding: int) -> int:
-    """Estimate how many bytes it takes to decode a photo and to make variants from it at `size`.
+    """Estimate how many bytes it takes to decode a photo, resize it to `size`, and make variants of that.
 
-    `image` is opened but not decoded: only the file's header was read. `encoding` is the result of `bytes_to_encode`.
-    The numbers in the formula were measured.
+    `image` is opened but not decoded: only the file's header was read. `encoding` is the result of `bytes_to_encode`,
+    in bytes for each pixel. The numbers in the formula were measured.
     """
     pixels, largest = math.prod(image.size), math.prod(size)
     decoded = pixels * {"1": 1, "L": 1, "P": 1, "I;16": 2}.get(image.mode, 4)
@@ -43,9 +43,9 @@ def needed(image: Image.Image, size: Sides, encoding: int) -> int:
 
 
 def needed_webp(photo: StillWebp, size: Sides, encoding: int) -> int:
-    """Estimate how many bytes it takes to decode a still WebP and make variants from it at `size`.
+    """Estimate how many bytes it takes to decode a still WebP, resize it to `size`, and make variants of that.
 
-    `encoding` is the result of `bytes_to_encode`. The numbers in the formula were measured.
+    `encoding` is the result of `bytes_to_encode`, in bytes for each pixel. The numbers in the formula were measured.
     """
     pixels, decoded_pixels, largest = (math.prod(sides) for sides in (photo.sides, sides_decoded(photo, size), size))
     decoded = 4 * pixels if photo.is_lossless else 2 * pixels if photo.has_alpha else 0
@@ -79,7 +79,8 @@ def _coefficients(image: JpegImagePlugin.JpegImageFile) -> int:
 def limited(extra_bytes: int | None) -> Iterator[None]:
     """While the `with` block runs, let this process take at most `extra_bytes` of memory more than it has now.
 
-    An allocation beyond the limit raises MemoryError. None sets no limit. Without Linux's /proc there is none either.
+    An allocation beyond the limit raises MemoryError. There is no limit if `extra_bytes` is None, or if the system
+    lacks Linux's /proc.
     """
     statm = Path("/proc/self/statm")
     if extra_bytes is None or not statm.exists():
@@ -95,6 +96,6 @@ def limited(extra_bytes: int | None) -> Iterator[None]:
 
 
 def give_back() -> None:
-    """Return the memory that this process has freed, but still keeps, to the system. Does nothing without glibc."""
+    """Return to the system the memory that this process has freed but still keeps. Does nothing without glibc."""
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)

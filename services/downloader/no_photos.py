@@ -13,7 +13,10 @@ _logger = log.get(__name__)
 
 
 class KnownNoPhotos:
-    """The hashes of the marked no-photo pictures of all feeds, each feed's read again when they are 30 seconds old."""
+    """The hashes of the marked no-photo pictures of all feeds, in memory.
+
+    The hashes of a feed are read again from the store when they are 30 seconds old.
+    """
 
     def __init__(self, store: NoPhotos, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._store = store
@@ -21,9 +24,10 @@ class KnownNoPhotos:
         self._known: dict[str, tuple[float, Collection[str]]] = {}
 
     async def hashes(self, feed: str) -> Collection[str]:
-        """Return the SHA-256 of each marked picture of the feed, in hex.
+        """Return the SHA-256 of each picture of the feed that an operator marked as no photo, in hex.
 
-        While the store is unavailable, return those read last; raise StoreUnavailable if none were ever read.
+        While the store is unavailable, return the hashes that were read last. Raises StoreUnavailable if the hashes of
+        this feed were never read.
         """
         read_at, known = self._known.get(feed, (float("-inf"), ()))
         now = self._monotonic()

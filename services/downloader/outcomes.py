@@ -18,8 +18,8 @@ class Downloaded:
 class Unchanged:
     """The origin still has the version that the copy was made of: it said so (304), or it sent the same bytes again.
 
-    `etag` and `last_modified` are the validators to store for the next conditional request; each None if there is none
-    to store, as in NotModified and Fetched.
+    `etag` and `last_modified` are the validators to store for the next conditional request; each is None if the origin
+    sent none that can be stored.
     """
 
     etag: str | None
@@ -28,9 +28,9 @@ class Unchanged:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """The attempt ended without a result, or never began. The photo is due again at `until`.
+    """The attempt ended without a result, or was never made. The photo is due again at `until`.
 
-    `url_is_used` is True if a request was sent all the same, so that a single-use URL must not be fetched again.
+    `url_is_used` is True if a request was sent nevertheless: then a single-use URL must not be fetched again.
     """
 
     until: datetime

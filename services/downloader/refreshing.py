@@ -31,10 +31,11 @@ class RefreshingClaimer:
         self._clock = clock
 
     async def claim(self, readings: Readings, requested: Requested, wait_seconds: float) -> Claimed:
-        """Read the URLs of the requested photos, and claim the photos that have one, as `Claimer.claim` does.
+        """Read the URLs of the requested photos anew, and claim the photos that have one, as `Claimer.claim` does.
 
-        Photos without a URL are deferred, and all photos while the feed is suspended. Raises StoreUnavailable and
-        Contention.
+        A photo without a URL is deferred. If the feed is suspended, or the URLs cannot be read now, all photos that
+        could be claimed are deferred. Raises StoreUnavailable if the database does not answer, and Contention if no
+        photo was claimed because other processes changed the listings before each write.
         """
         began = time.monotonic()
         claimable = self._claimer.claimable(readings, requested)
@@ -57,6 +58,9 @@ class RefreshingClaimer:
 
 
 def _without(claimable: Claimable, urls: Mapping[str, str]) -> dict[ListingId, Sequence[Photo]]:
-    """Return the photos, by listing, that have no URL; `urls` are by the photo's id."""
+    """Return the photos of `claimable` that have no URL in `urls`, by listing.
+
+    `urls` maps photo ids to URLs. A listing whose photos all have a URL is left out.
+    """
     lacking = {key: [photo for photo in photos if photo.id not in urls] for key, photos in claimable.items()}
     return {key: photos for key, photos in lacking.items() if photos}

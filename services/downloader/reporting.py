@@ -46,9 +46,9 @@ class Reporter:
         """Publish `image-downloaded` for each copy that an attempt made or confirmed; add the attempts to the history.
 
         `settled` are the results of settling the attempts `ended`, in the same order, or empty if the listing is no
-        longer recorded. Also counts and logs the attempts, and adds them to their photos' traces; deferred attempts are
-        not added to the history. While Kafka or the store is unavailable, waits as `until_available` does, and raises
-        its errors.
+        longer recorded. All attempts are also counted, logged and added to their photos' traces. Deferred attempts are
+        not added to the history. While Kafka or the database is unavailable, the call is repeated for up to five
+        minutes, as `until_available` does. After that, raises BrokerUnavailable or StoreUnavailable.
         """
         now = self._clock()
         events = [

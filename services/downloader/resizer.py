@@ -23,9 +23,9 @@ _MODES = ("L", "RGB", "RGBA", "CMYK")
 
 
 def resize(image: Image.Image, size: tuple[int, int], box: Box) -> Image.Image:
-    """Return the part `box` of the picture at the width and height `size`.
+    """Return the part `box` of the picture, resized to the width and height `size`.
 
-    The colours of transparent pixels do not bleed into others.
+    The colours of transparent pixels do not bleed into other pixels.
     """
     if NAME == "pillow" or image.mode not in _MODES:
         return _resize_with_pillow(image, size, box)
@@ -41,10 +41,10 @@ def _resize_with_pillow(image: Image.Image, size: tuple[int, int], box: Box) -> 
 
 
 def check() -> None:
-    """Resize a small picture of each mode, and compare its pixels with those that Pillow itself makes.
+    """Resize a small picture of each mode, and compare its pixels with the pixels of Pillow's own resizing.
 
     Called when a process starts that will resize photos. Raises RuntimeError if pixels differ by more than rounding. If
-    Pillow's memory has a layout that `cykooz-resizer` does not know, a signal may end the process instead.
+    Pillow's memory has a layout that `cykooz-resizer` does not know, the process may instead be ended by a signal.
     """
     gradient, box = Image.linear_gradient("L").resize((24, 18)), (1.0, 2.0, 23.0, 16.0)
     for mode in _MODES:

@@ -41,14 +41,17 @@ def variant_size(sides: Sides, spec: VariantSpec) -> Sides:
 def base_size(sides: Sides, specs: Sequence[VariantSpec]) -> Sides:
     """Return the smallest size of the whole photo from which all its variants can be made.
 
-    `sides` are the photo's upright width and height. The result is the size of the largest variant; or larger, if a
-    crop needs it.
+    `sides` are the photo's upright width and height. The result is the size of the largest variant, or larger if a crop
+    needs more.
     """
     return max((_whole_size(sides, spec) for spec in specs), key=math.prod)
 
 
 def _whole_size(sides: Sides, spec: VariantSpec) -> Sides:
-    """Return the width and height of the whole photo at the scale of its variant `spec`."""
+    """Return the width and height of the whole photo at the scale of its variant `spec`.
+
+    For a variant without a crop, this is the variant's own size.
+    """
     width, height = variant_size(sides, spec)
     if spec.height is None:
         return width, height
@@ -73,7 +76,10 @@ def variant(base: Image.Image, sides: Sides, spec: VariantSpec) -> Image.Image:
 
 
 def _centre(sides: Sides, size: Sides) -> Box:
-    """Return the largest part of a picture with the given sides that has the shape of `size`, around its centre."""
+    """Return the largest part of a picture that has the shape of `size`, around the picture's centre.
+
+    `sides` are the width and height of the picture.
+    """
     scale = min(sides[0] / size[0], sides[1] / size[1])
     width, height = min(size[0] * scale, sides[0]), min(size[1] * scale, sides[1])
     left, top = (sides[0] - width) // 2, (sides[1] - height) // 2  # whole pixels, so that a cut alone changes none
@@ -81,11 +87,11 @@ def _centre(sides: Sides, size: Sides) -> Box:
 
 
 def reduced(image: Image.Image, stored: Sides, size: Sides) -> tuple[Image.Image, Box]:
-    """Average the pixels of a decoded photo as far as that serves `size`, and return the smaller picture.
+    """Divide the sides of a decoded photo by a whole number, as the fast first step of resizing it to `size`.
 
-    `stored` are the sides of the photo's file; `image` may have been decoded at a smaller size. Whole blocks of pixels
-    are averaged, band by band, so that no full copy of a large picture is made. The second result is the part that
-    shows the photo: the last row and column may have been averaged of incomplete blocks.
+    Return the smaller picture, and the part of it that shows the photo: its last row and column may come from
+    incomplete blocks. `stored` are the sides of the photo's file; `image` may have been decoded at a smaller size. Each
+    block of pixels is averaged to one pixel, band by band, so that no full copy of a large picture is made.
     """
     factor = _factor(image.size, size)
     scale = max(1, round(stored[0] / image.width)) * factor
@@ -94,7 +100,10 @@ def reduced(image: Image.Image, stored: Sides, size: Sides) -> tuple[Image.Image
 
 
 def reduced_webp(photo: StillWebp, size: Sides) -> tuple[Image.Image, Box]:
-    """Decode a still WebP, averaging its pixels as far as that serves `size`; return the same as `reduced`."""
+    """Decode a still WebP, and divide its sides by a whole number, as the fast first step of resizing it to `size`.
+
+    Return the smaller picture and the part of it that shows the photo, as `reduced` does.
+    """
     mode, sides = "RGBA" if photo.has_alpha else "RGBX", sides_decoded(photo, size)
     image = Image.frombuffer(mode, sides, webp.decode(photo, sides), "raw", mode, 0, 1)
     if mode == "RGBX" and math.prod(sides) <= FINE_PIXELS:
@@ -115,8 +124,9 @@ def sides_decoded(photo: StillWebp, size: Sides) -> Sides:
 def _factor(sides: Sides, size: Sides) -> int:
     """Return the whole number by which to divide the sides of a picture before it is resized to `size`, at least 1.
 
-    `sides` are the picture's width and height. The result is the largest such number for a large picture (over
-    `FINE_PIXELS`), and half of it, rounded down, for a smaller one.
+    `sides` are the picture's width and height. For a large picture (over `FINE_PIXELS`), the result is the largest
+    number that leaves both sides at least as long as in `size`. For a smaller picture, it is half of that number,
+    rounded down.
     """
     times = min(sides[0] // size[0], sides[1] // size[1])
     return max(1, times if math.prod(sides) > FINE_PIXELS else times // 2)
@@ -144,8 +154,8 @@ def _reduced(image: Image.Image, factor: int) -> Image.Image:
 def _resizable(image: Image.Image) -> Image.Image:
     """Return the picture, converted if necessary to a mode whose pixels can be averaged.
 
-    The pixels of a palette, for example, cannot be averaged. A picture of 16-bit greys becomes L, a picture with
-    transparency RGBA unless its mode is LA, and any other such picture RGB.
+    The pixels of a palette, for example, cannot be averaged. A picture of 16-bit greys is converted to L, a picture
+    with transparency to RGBA unless its mode is LA, and any other such picture to RGB.
     """
     if image.mode.startswith("I"):
         return image.convert("I").point(lambda value: value / 256).convert("L")  # from 16 bits

@@ -40,7 +40,7 @@ async def until_available(act: Callable[[], Awaitable[T]]) -> T:
 async def all_done(work: Iterable[Awaitable[None]]) -> None:
     """Await all awaitables concurrently, each to its end even if others fail.
 
-    Then raise the error of the first, in the order of `work`, that failed, if any did.
+    If any failed, raise the error of the first one that failed, in the order of `work`.
     """
     for result in await asyncio.gather(*work, return_exceptions=True):
         if isinstance(result, BaseException):

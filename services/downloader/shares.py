@@ -23,7 +23,7 @@ class Shares:
     async def hold(self, shares: int, *, urgent: bool) -> AsyncIterator[None]:
         """Wait until `shares` shares are free for this caller, and hold them while the `with` block runs.
 
-        Urgent callers go first.
+        An urgent caller goes before all callers that are not urgent.
         """
         turn = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (not urgent, next(self._arrivals), shares, turn))

@@ -35,8 +35,9 @@ class CheckedTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request without a body, and return the response with its body unread; the caller closes the response.
 
-        The request's extensions are those of httpcore, such as "timeout" and "trace". This method and the response's
-        body raise httpcore's exceptions and not httpx's, and AddressRefused; `http_errors` maps all of them.
+        The request's extensions are those of httpcore, such as "timeout" and "trace". This method and the reading of
+        the response's body raise AddressRefused and the exceptions of httpcore, not those of httpx; `http_errors` maps
+        all of them.
         """
         url = request.url
         response = await self._pool.handle_async_request(
@@ -55,7 +56,7 @@ class CheckedTransport(httpx.AsyncBaseTransport):
 
 
 class _Body(httpx.AsyncByteStream):
-    """The body of a response, which is received as it is read, and raises httpcore's exceptions."""
+    """The body of a response, which is received while it is read. Reading raises the exceptions of httpcore."""
 
     def __init__(self, response: httpcore.Response) -> None:
         self._response = response

@@ -56,7 +56,10 @@ class ApiUrls:
         return found
 
     async def _records(self, listings: Sequence[Listing]) -> KeyedRecords:
-        """Ask the MLS for the listings by ListingKey, or by ModificationTimestamp if it filters by no ListingKey."""
+        """Ask the MLS for the listings by ListingKey. If the MLS refuses that query, ask by ModificationTimestamp.
+
+        Raises MlsUnavailable if the MLS refuses the last query or does not answer.
+        """
         try:
             return await self._reader.records([listing.key for listing in listings])
         except MlsUnavailable as error:
@@ -83,7 +86,11 @@ class HookUrls:
         return {(listing.feed, listing.key): urls for listing, urls in zip(listings, found, strict=True)}
 
     async def _urls(self, listing: Listing) -> Mapping[str, str]:
-        """Return the URLs of the listing's photos by the photo's id, as the hook answers them by MediaKey."""
+        """Ask the hook for the URLs of the listing's photos, and return them by the photo's id.
+
+        The hook answers with the URLs by MediaKey. A photo that is missing in the answer is left out. Raises
+        UrlsUnavailable if the hook does not answer, or not in the agreed form.
+        """
         keys = [photo.media_key for photo in listing.photos]
         body = await self._answer({"feed": listing.feed, "listing_key": listing.key, "media_keys": keys})
         try:

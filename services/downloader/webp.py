@@ -72,7 +72,7 @@ def read_still(content: bytes) -> StillWebp | None:
 
 
 def decode(photo: StillWebp, sides: tuple[int, int]) -> bytearray:
-    """Decode a photo at the given width and height, by averaging its pixels if it is larger.
+    """Decode a WebP to the given width and height; if the WebP is larger, its pixels are averaged.
 
     Return the pixels as RGBA, 4 bytes each, row by row. Raises MemoryError if libwebp runs out of memory, and
     ValueError if the bytes end early or are invalid.
