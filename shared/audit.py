@@ -21,9 +21,9 @@ from shared.stores.objects import Bucket, Objects
 _LISTINGS_PAGE_SIZE = 20
 _KEYS_PAGE_SIZE = 1_000
 _MAX_COMPARISONS = 3
-"""How often a listing is compared that is written during each comparison; after that, it is left to the next audit."""
+"""If a listing is written during each of this many comparisons, only the next audit compares it again."""
 _READ_CONCURRENCY = 2
-"""Originals in memory at a time: each may be as large as a feed allows."""
+"""How many originals are in memory at a time. Each may be as large as a feed allows."""
 
 
 @dataclass(frozen=True, slots=True)

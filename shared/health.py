@@ -15,7 +15,7 @@ Ping = Callable[[], Awaitable[object]]
 """Asks a server; raises StoreUnavailable or BrokerUnavailable while the server does not answer."""
 _PING_SECONDS = 4.0
 LOG_SECONDS = 10.0
-"""How often a service logs changes of its dependencies."""
+"""The pause between two calls of `Health.log_changes`."""
 _logger = log.get(__name__)
 
 
@@ -34,7 +34,8 @@ class Health:
         self.is_started = False
         self._logged: Collection[str] = ()
         self.stuck_topics: Callable[[], Sequence[str]] = tuple
-        """The topics whose consumer makes no progress; if there are any, /healthz answers 503, to be restarted."""
+        """Returns the topics whose consumer makes no progress. If there are any, /healthz answers 503, so that the
+        process is started again."""
         self.worker_token = ""
         """The token of this process as a worker. /healthz?worker=TOKEN answers 421 if TOKEN is another one, or if the
         process is draining: another process may then take the worker's name."""

@@ -129,7 +129,7 @@ class _Text:
         Text before the current position is dropped. Raises NotJson if the chunk is not UTF-8.
         """
         kept = self._text[self._at :]
-        # As much again as is kept: an item of many chunks is scanned only a few times from its beginning.
+        # At least as long as the kept text: so an item of many chunks is scanned from its beginning only a few times.
         chunk = self._file.read(max(_CHUNK_BYTES, len(kept)))
         try:
             self._text, self._at = kept + self._decoder.decode(chunk, final=not chunk), 0

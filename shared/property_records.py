@@ -15,11 +15,11 @@ from shared.repaired_json import repaired
 
 PropertyRecord = dict[str, Any]
 OnProgress = Callable[[int], object]
-"""Called with the number of bytes that have been read."""
+"""Called with the number of bytes that have been read so far."""
 _MAX_FIRST_LINE_BYTES = 16 * 1024 * 1024
 _CHUNK_BYTES = 1_000_000
 _ENVELOPE_BYTES = 1_000
-"""The most bytes that an event has beside its record."""
+"""The most bytes that an event has besides its property record."""
 
 
 @dataclass(frozen=True, slots=True)

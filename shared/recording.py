@@ -112,7 +112,7 @@ class Recorder:
         for listing_id, property_records in seen.items():
             last = recorded.get(listing_id)
             for property_record in property_records:
-                # Two services read each event. The second one finds it recorded by its version, and reads no rows.
+                # Two services read each event. The second one finds the version recorded, and reads no `Media` rows.
                 if last and property_record.is_surely_stale(last.version, now):
                     continue
                 try:
@@ -123,7 +123,7 @@ class Recorder:
                     announcements.setdefault(listing_id, []).append(announced)
                     self._name_unknown_words(announced)
         written = await self._write(announcements, recorded.keys())
-        # Last: when a batch is tried again because a store was unavailable, this leaves no second dead letter.
+        # Dead letters come last: if a store fails and the batch is tried again, no dead letter is published twice.
         await self._put_dead_letters(invalid)
         self._outcomes.labels("written").inc(written)
         self._outcomes.labels("unchanged").inc(len(seen) - written)

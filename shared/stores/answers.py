@@ -21,7 +21,7 @@ class Answer:
     listing_key: str
     rendered: Sequence[str]
     missing: Mapping[str, int]
-    """By image id: the places, counted from 0, of all photos of the listing that want an attempt."""
+    """By image id: the places, from 0, of all photos that want an attempt to get their newest version."""
     photo_count: int
     """How many photos the listing has, also those without a fragment in `rendered`."""
 

@@ -19,17 +19,17 @@ class Audit:
     finished_at: datetime | None = None
     """None while the audit is under way."""
     feed: str | None = None
-    """The feed whose listings are being compared; None before the first step, after the last, and among buckets."""
+    """The feed whose listings are being compared; None before the first step, and once the listings are compared."""
     bucket: str | None = None
     """The bucket whose keys are being listed; None while listings are compared, and after the last step."""
     after: str = ""
-    """The ListingKey or object key behind which the next page begins."""
+    """The ListingKey or object key after which the next page begins; "" at the start of a feed or bucket."""
     listings: int = 0
     """Listings that were compared."""
     objects: int = 0
     """Objects that were compared or listed."""
     drift: Mapping[str, int]
-    """How many objects of each kind of drift were found."""
+    """How many objects of each kind of drift were found, by the kind's name."""
 
 
 class Audits(Protocol):

@@ -214,7 +214,7 @@ def _read_photo(document: Mapping[str, Any]) -> Photo:
         failure=_read_failure(failure) if failure else None,
         cause=document.get("cause", ""),
         used_url_key=document.get("spent_url"),
-        # A copy of before, without the URL of its validators, counts as fetched from the URL recorded then.
+        # If an older record of a copy lacks the URL of its validators, the photo's recorded URL counts as that URL.
         copy=_read_copy(copy, document["url"]) if copy else None,
         category=Category(document.get("category", Category.PHOTO)),
     )
@@ -342,7 +342,7 @@ def _hidden(hidden: Hidden | None) -> Document | None:
         "since": hidden.since,
         "remove_at": hidden.remove_at,
         "left_at": _text(hidden.off_market_at),
-        # Absent rather than false or null: the partial indexes hold only listings that were shown, or are held.
+        # Absent rather than false or null: the partial indexes hold only listings that were displayed, or are held.
         **({"was_displayed": True} if hidden.was_displayed else {}),
         **({"held_until": hidden.held_until} if hidden.held_until else {}),
     }

@@ -30,11 +30,11 @@ class RemovalHold:
     at: datetime
     """When the hold began."""
     since: datetime
-    """The burst is all listings that turned hidden after this time."""
+    """The burst is all listings that became hidden after this time."""
     hidden: int
     """How many listings of the burst were hidden when the hold began."""
     displayed: int
-    """How many listings of the feed were still displayed then."""
+    """How many listings of the feed were still displayed when the hold began."""
     by_sweep: bool = False
     """True if a freshness sweep found the burst: its listings are missing at the MLS, and not hidden yet."""
     decision: Decision | None = None

@@ -32,7 +32,7 @@ class Removal:
     unshown_at: datetime | None = None
     """When the image was taken off the listing's record; None in evidence of the first releases."""
     remained: Sequence[str] = ()
-    """Keys of objects that storage refused to delete. Another piece of evidence follows once they are deleted."""
+    """Keys of objects that storage refused to delete. When they are deleted, other evidence is stored."""
 
 
 def removal_facts(removal: Removal) -> dict[str, object]:
@@ -57,7 +57,7 @@ def removal_facts(removal: Removal) -> dict[str, object]:
 
 
 RemovalCursor = tuple[datetime, str]
-"""The time and id of the last removal of a page, after which the next page begins. Many removals have the same time."""
+"""The `removed_at` and the id of a page's last removal: the next page begins after it. Many have the same time."""
 
 
 class Removals(Protocol):

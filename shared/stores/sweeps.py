@@ -18,7 +18,7 @@ class SweepRequest:
     """
 
     at: datetime
-    """When the request was made; requests of a feed differ by this time."""
+    """When the request was made; this time identifies the request."""
     dry_run: bool = False
 
 
@@ -75,25 +75,25 @@ class SweepState:
     request: SweepRequest | None = None
     """The operator's newest request, answered or not."""
     answered_request_at: datetime | None = None
-    """`at` of the request that was answered last."""
+    """The `at` of the request that was answered last; None if none was answered."""
     last_finished_start: datetime | None = None
     """The scheduled start of the last daily sweep that was finished."""
     finished_at: datetime | None = None
-    """When the last sweep that was no dry run was finished."""
+    """When the last sweep was finished, dry runs not counted; None if none was."""
     followed_at: datetime | None = None
-    """When the MLS was last asked for changes."""
+    """When the MLS was last asked for changed records; None if it never was."""
     published_until: Mapping[str, datetime] = field(default_factory=dict)
     """By the name of an MLS's timestamp: the time, by the MLS's clock, up to which all changes are published."""
     counts: SweepCounts = field(default_factory=SweepCounts)
     """The counts of the sweep under way, or of the last sweep if none is under way."""
     error: str = ""
-    """Why the MLS could not be read, if the last attempt failed."""
+    """Why the last attempt to read the MLS failed; "" if it did not fail."""
     failures: int = 0
-    """Failed attempts to read the MLS, in a row."""
+    """How many attempts to read the MLS have failed in a row."""
     try_again_at: datetime | None = None
-    """The MLS is not asked for anything before then."""
+    """Before this time, the MLS is not asked for anything."""
     compare_again_at: datetime | None = None
-    """The MLS's market is not read as a whole before then, because it was incomplete; changes are followed."""
+    """Before this time, only changes are read, not the MLS's whole market, because the market was incomplete."""
 
     @property
     def open_request(self) -> SweepRequest | None:

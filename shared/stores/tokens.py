@@ -13,7 +13,7 @@ class StoredToken:
     """The token as `shared.reso.sealing` encrypts it."""
     issued_at: datetime
     ends_at: datetime
-    """From when on the MLS refuses the token."""
+    """The time from which the MLS refuses the token."""
 
 
 class Tokens(Protocol):

@@ -18,7 +18,7 @@ class MemoryLedgers:
     async def get(self, feed: str) -> StoredLedger:
         document, revision = self._stored.get(feed, ({}, 0))
         stored = StoredLedger(document, revision, self._clock())
-        await asyncio.sleep(0)  # others come in between, as with a server
+        await asyncio.sleep(0)  # lets other tasks write in between, as a server does
         return stored
 
     async def replace(self, feed: str, document: Document, expected_revision: int) -> bool:

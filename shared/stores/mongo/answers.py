@@ -25,7 +25,8 @@ _CURSOR_BATCH_SIZE = 1_000
 _ANSWER_FIELDS = {"_id": 0, "feed": 1, "listing_key": 1, "rendered_by": 1, "missing": 1, "counts": 1}
 """The fields of a listing that every answer needs, besides its part of `rendered`."""
 _REWRITE_INTERVAL_SECONDS = 60.0
-"""The time between two writes of a listing: two processes with different settings would else rewrite without end."""
+"""The least time between two writes of a listing, since two processes with different settings would each undo what the
+other has written, without end."""
 _REWRITE_TIMEOUT_SECONDS = 1.0
 """Shorter than the limit of a read, so that a write that hangs does not fail the read."""
 
@@ -67,7 +68,7 @@ class MongoAnswers:
 
     async def photo_answers(self, url_keys: Collection[str], *, every: bool) -> Sequence[PhotoAnswer]:
         wanted, keys = frozenset(url_keys), list(url_keys)
-        # The first alone takes a third of the time that all take.
+        # To select only the first photo takes a third of the time that it takes to select all.
         first = {"$elemMatch": {"url_keys": {"$in": keys}}}
         picked = {"$filter": {"input": "$rendered", "cond": _announced_under(keys)}} if every else first
         found = await self._find_rendered({"photos.url_keys": {"$in": keys}, "displayed": True}, picked)

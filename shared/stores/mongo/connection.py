@@ -23,7 +23,7 @@ AnswersDatabase: TypeAlias = AsyncDatabase[Document]
 
 _CALL_SECONDS = 20.0
 _CLOSE_TIMEOUT_SECONDS = 0.5
-"""A driver ends its sessions at the server when it is closed, and would wait long for a server that hangs."""
+"""When a driver is closed, it ends its sessions at the server, and waits long if the server hangs."""
 
 
 @asynccontextmanager
@@ -95,6 +95,6 @@ def translated() -> Iterator[None]:
     try:
         yield
     except PyMongoError as error:
-        # Behind these words the message goes on with the driver's configuration and state.
+        # After these words, the message continues with the driver's configuration and state.
         message = str(error).split(" (configured", 1)[0].split(", Timeout:", 1)[0]
         raise StoreUnavailable(f"MongoDB: {type(error).__name__}: {message}") from error

@@ -19,7 +19,7 @@ class MongoLedgers:
     async def get(self, feed: str) -> StoredLedger:
         with translated():
             while not (found := await self._read(feed)):
-                # An upsert by _id alone is retried by the server where two come at once.
+                # If two upserts by _id alone arrive at once, the server retries the second.
                 unused = {"$setOnInsert": {"ledger": {}, "revision": 0}}
                 await self._collection.update_one({"_id": feed}, unused, upsert=True)
         return StoredLedger(found[0]["ledger"], found[0]["revision"], found[0]["now"])

@@ -89,8 +89,8 @@ class MongoListingRecords:
         the stored revision is another. Raises StoreUnavailable if the database does not answer, and _TooLarge if a
         document is larger than 16 MB; some documents may be written nevertheless.
         """
-        # With upsert a refused write becomes an insert, which fails because the id exists: so the errors name the
-        # refused documents. Without, the result of a bulk would not say which documents matched.
+        # With upsert, a refused write becomes an insert, which fails because the id exists: so the errors name the
+        # refused documents. Without upsert, the result of a bulk does not say which documents matched.
         requests = [
             ReplaceOne({"_id": document["_id"], "revision": document["revision"] - 1}, document, upsert=True)
             for document in documents
