@@ -22,8 +22,8 @@ class BatchRunner:
     """Handles the records of one subscription in batches, and acknowledges them to Kafka in their order.
 
     `dispatcher` calls the subscription's handler with each batch. `on_acknowledged` is called without arguments, once
-    for each acknowledged record. Once the caller sets the event `stopping`, no further batch is started; `in_flight`
-    has those that still run.
+    for each acknowledged record. The caller sets the event `stopping` so that no further batch is started; batches that
+    still run then are in `in_flight`.
     """
 
     def __init__(
@@ -41,13 +41,13 @@ class BatchRunner:
 
     @property
     def in_flight(self) -> Collection[asyncio.Task[None]]:
-        """The tasks of the batches of this subscription that are being handled now."""
+        """The tasks that handle batches of this subscription now, one task for each batch."""
         return self._in_flight
 
     async def run(self, stream: "faust.Stream[bytes]") -> None:
-        """Read the topic's records from Faust's `stream`, and handle them in batches, without end.
+        """Read the topic's records from Faust's `stream` and handle them in batches; never return.
 
-        Records that are not acknowledged when this task is cancelled are delivered again.
+        When the task that runs this method is cancelled, records that are not acknowledged will be delivered again.
         """
         stream.enable_acks = False  # otherwise reading the next event acknowledges the one before it
         arrived: asyncio.Queue[faust.Event] = asyncio.Queue(self._subscription.batch_size)
@@ -76,9 +76,9 @@ class BatchRunner:
             started.put_nowait(_StartedBatch(task, events))
 
     async def _next_batch(self, arrived: "asyncio.Queue[faust.Event]") -> "list[faust.Event]":
-        """Wait for a Faust event, then up to `gather_seconds` for more; return these events, at most `batch_size`.
+        """Return the events of the next batch: wait for one event, then up to `gather_seconds` for more.
 
-        `gather_seconds` and `batch_size` are the subscription's.
+        A batch has at most `batch_size` events. Both numbers are the subscription's.
         """
         events = [await arrived.get()]
         with suppress(TimeoutError):
@@ -88,10 +88,10 @@ class BatchRunner:
         return events
 
     async def _acknowledge(self, stream: "faust.Stream[bytes]", started: asyncio.Queue[_StartedBatch]) -> None:
-        """Acknowledge finished batches in the order of their start, so that no batch in flight is acknowledged.
+        """Acknowledge finished batches in the order of their start: a batch waits until all earlier ones are finished.
 
-        Return at the first batch that failed or was cancelled: its records and those of later batches will be delivered
-        again.
+        Return at the first batch that failed or was cancelled. The records of this batch and of later ones will be
+        delivered again.
         """
         while True:
             batch = await started.get()

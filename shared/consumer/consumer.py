@@ -20,9 +20,9 @@ from shared.settings import Settings
 class Consumer:
     """Reads the topics of one service's subscriptions as a member of the service's Kafka consumer group.
 
-    `service` is the service's name, which names the group. The consumer hands the records to the subscriptions'
-    handlers; those at which a handler fails although all servers answer go to `dead_letters`. The metrics are made in
-    `registry`. `monotonic` returns a time in seconds that never goes back; tests replace it. Nothing is read before
+    `service` is the service's name, which names the group. The records are handed to the subscriptions' handlers. If a
+    handler fails at a record although all servers answer, the record is put into `dead_letters`. Metrics are registered
+    in `registry`. `monotonic` returns a time in seconds that never goes back; tests replace it. Nothing is read before
     `start` is called.
     """
 
@@ -64,8 +64,7 @@ class Consumer:
     async def stop(self, within_seconds: float) -> None:
         """Start no further batch, wait up to `within_seconds` for those in flight, and leave the Kafka consumer group.
 
-        The records of batches that have not ended by then are delivered again, to whichever worker gets their
-        partition.
+        Records of batches that do not end in time are delivered again, to whichever worker gets their partition.
         """
         self._stopping.set()
         if in_flight := [task for runner in self._runners.values() for task in runner.in_flight]:
@@ -74,23 +73,23 @@ class Consumer:
 
     @property
     def has_crashed(self) -> bool:
-        """True if Faust, which reads from Kafka, has given up, so that the process must end and be started again."""
+        """True if Faust has given up reading from Kafka: the process must then end and be started again."""
         return bool(self.app.crashed)
 
     @property
     def stuck_topics(self) -> Sequence[str]:
-        """The full names of the topics that have unread records, none of which was finished for STUCK_SECONDS.
+        """The full names of the topics in which the consumer has work, but finished no record for STUCK_SECONDS.
 
-        Time in which a store or Kafka was unavailable does not count. Empty if there are none, or before
-        `check_progress` has found one.
+        Whether there is work is as `check_progress` observed it last. Time in which a store or Kafka was unavailable
+        does not count. Empty if no topic is stuck.
         """
         return [topic for topic, progress in self._progress.items() if progress.is_stuck(self._monotonic())]
 
     async def check_progress(self) -> None:
         """Ask Kafka how many records are yet to be read, and update `stuck_topics` and the metric of the lag.
 
-        Do nothing while the consumer stops or has no partitions. The consumer itself cannot know: if its connection
-        died silently, it receives nothing, as if there were nothing to read. Raises BrokerUnavailable.
+        Do nothing while the consumer stops or has no partitions. Kafka must be asked, because a consumer whose
+        connection broke unnoticed receives nothing, as if there were nothing to read. Raises BrokerUnavailable.
         """
         if self._stopping.is_set() or (lag := await faust_app.lag(self.app)) is None:
             return

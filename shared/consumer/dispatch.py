@@ -16,9 +16,9 @@ _MAX_WAIT_SECONDS = 5.0
 
 
 class Dispatcher:
-    """Hands the batches of a service's subscriptions to their handlers, and tries failed batches again.
+    """Calls the handlers of a service's subscriptions with batches of records, and tries failed batches again.
 
-    `dead_letters` gets the records at which a handler fails although all servers answer.
+    `dead_letters` gets each record at which a handler fails although all servers answer.
     """
 
     def __init__(self, dead_letters: DeadLetters) -> None:
@@ -27,16 +27,16 @@ class Dispatcher:
 
     @property
     def is_waiting(self) -> bool:
-        """True while at least one batch waits for its next try, since a store or Kafka failed or writes contended."""
+        """True while a batch waits for its next try, because a store or Kafka was unavailable or after Contention."""
         return self._waiting > 0
 
     async def dispatch(self, subscription: Subscription, records: Sequence[Record]) -> None:
         """Call the subscription's handler with a batch of records; return once each is handled or is a dead letter.
 
-        While a store or Kafka is unavailable, and after Contention, the whole batch is tried again without end, after a
-        pause of 0.2 seconds that doubles each time, up to 5. After any other exception of the handler, each record is
-        tried alone; a record that fails alone is copied to `dead-letter`. No exception of the handler leaves this
-        method.
+        If a store or Kafka is unavailable, or after Contention, the whole batch is tried again, as often as needed. The
+        pause before a try is 0.2 seconds at first, and doubles each time up to 5 seconds. After any other exception,
+        each record is tried alone, and a record that fails alone is copied to `dead-letter`. This method raises no
+        exception of the handler.
         """
         wait_seconds = _FIRST_WAIT_SECONDS
         while True:

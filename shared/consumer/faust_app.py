@@ -17,9 +17,10 @@ _ANSWER_SECONDS = 10.0
 
 
 def create(settings: Settings, service: str) -> "faust.App":
-    """Return the Faust app of a service, not started. It delivers each record at least once.
+    """Return a Faust app for the service `service`, not started yet. The app delivers each record at least once.
 
-    The name of its consumer group is the topic prefix and the name `service`; the settings name the Kafka servers.
+    The app's Kafka consumer group is named by the topic prefix and the service's name. `settings` names the Kafka
+    servers.
     """
     port = getattr(settings, f"{service}_port")
     app = faust.App(
@@ -52,9 +53,10 @@ def create(settings: Settings, service: str) -> "faust.App":
 
 
 def add_agent(app: "faust.App", topic: str, run: "Callable[[faust.Stream[bytes]], Awaitable[None]]") -> None:
-    """Make the app call `run` with the stream of a topic's records, whose keys and values stay bytes.
+    """Make the app call `run` with the stream of a topic's records, once the app is started.
 
-    `topic` is the full name. `run` reads the stream without end. Call this function before the app is started.
+    `topic` is the full name. Keys and values of the records stay bytes. `run` must read the stream without end. Call
+    this function before the app is started.
     """
     channel = app.topic(
         topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", allow_empty=True
@@ -67,10 +69,10 @@ def add_agent(app: "faust.App", topic: str, run: "Callable[[faust.Stream[bytes]]
 
 
 async def lag(app: "faust.App") -> Mapping[str, int] | None:
-    """Ask Kafka how many records the app has yet to read in the partitions assigned to it; return them by topic.
+    """Ask Kafka how many records the app has yet to read in its assigned partitions; return them by full topic name.
 
-    Topics are by their full names. Return None if no partition is assigned, or if a partition is revoked meanwhile.
-    Raises BrokerUnavailable if Kafka does not answer within ten seconds.
+    Return None if no partition is assigned, or if one is revoked during the call. Raises BrokerUnavailable if Kafka
+    does not answer within ten seconds.
     """
     partitions = app.consumer.assignment()
     if not partitions:

@@ -37,10 +37,11 @@ class FaustConsumer(driver.Consumer):  # type: ignore[misc]
     logger = logging.getLogger("faust.consumer")  # below "faust", whose level shared/log.py sets
 
     async def seek_to_committed(self) -> Mapping["faust.types.TP", int]:
-        """Seek each assigned partition to its committed offset, or to its beginning if there is none.
+        """Seek each assigned partition to its committed offset, or to its beginning if it has none.
 
-        Return the committed offsets by partition; they are 0 or None where there is none. Faust then remembers these
-        offsets; without this method it would keep an older one in memory where Kafka has none.
+        Faust calls this method when partitions were assigned. Return the committed offsets by partition; a partition
+        without one has 0 or None. Faust then remembers these offsets. Without this method, it would remember an older
+        offset where Kafka has none.
         """
         committed: Mapping[faust.types.TP, int] = await super().seek_to_committed()
         if uncommitted := [partition for partition, offset in committed.items() if not offset]:
@@ -52,9 +53,9 @@ class FaustConsumer(driver.Consumer):  # type: ignore[misc]
     async def _commit_offsets(
         self, offsets: Mapping["faust.types.TP", int], start_new_transaction: bool = True
     ) -> bool:
-        """Commit `offsets`, by partition, and return True if Kafka has stored them.
+        """Commit `offsets`, which are by partition, and return True if Kafka has stored them.
 
-        After a failure, Faust's memory of the committed offsets is as it was when the failure arrived.
+        If the commit fails, the offsets that Faust remembers as committed are set back to those before the call.
         """
         self._before_failure: dict[faust.types.TP, int | None] = {}
         is_committed: bool = await super()._commit_offsets(offsets, start_new_transaction)
@@ -62,7 +63,10 @@ class FaustConsumer(driver.Consumer):  # type: ignore[misc]
         return is_committed
 
     async def _commit(self, offsets: Mapping["faust.types.TP", int]) -> bool:
-        """Ask Kafka to store `offsets`, by partition; return True if it has, and forget which records they cover."""
+        """Ask Kafka to store `offsets`, which are by partition; return True if Kafka has stored them.
+
+        The acknowledged records before stored offsets need not be remembered any more.
+        """
         is_committed: bool = await super()._commit(offsets)
         if is_committed:
             for partition, offset in offsets.items():
@@ -77,15 +81,18 @@ class FaustConsumer(driver.Consumer):  # type: ignore[misc]
             self._acked_index[partition] = set(self._acked[partition])
 
     def _new_offset(self, tp: "faust.types.TP") -> int | None:
-        """Return the offset after the last acknowledged record of a partition; None if none waits for its commit."""
+        """Return the offset to commit for a partition, which is the one after its last acknowledged record.
+
+        Return None if no acknowledged record is uncommitted.
+        """
         acknowledged = self._acked[tp]
         return max(acknowledged) + 1 if acknowledged else None
 
     async def _add_gap(self, tp: "faust.types.TP", offset_from: int, offset_to: int) -> None:
-        """Do nothing: offsets that no record has are of no use to `_new_offset`, and would fill the memory."""
+        """Do nothing: `_new_offset` needs no offsets that no record has, and Faust would keep them in memory."""
 
     async def verify_all_partitions_active(self) -> None:
-        """Do nothing: this is Faust's livelock detector."""
+        """Do nothing, in place of Faust's livelock detector, whose fault this module's docstring names."""
 
 
 class FaustTransport(driver.Transport):  # type: ignore[misc]

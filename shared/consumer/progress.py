@@ -14,20 +14,21 @@ STUCK_SECONDS = 600.0
 class Progress:
     """The progress of a consumer in one topic, as last observed; `observed` returns the next one.
 
-    `finished` is how many records the consumer has finished since its start. `moved_at` is the time, in monotonic
-    seconds, at which the consumer was last observed not to stand still.
+    `finished` is how many records of the topic the consumer has finished since its start. `moved_at` is the last
+    observation, in seconds of the monotonic clock, at which the consumer did not stand still.
     """
 
     finished: int
     moved_at: float
 
     def observed(self, finished: int, *, has_work: bool, is_waiting: bool, now: float) -> "Progress":
-        """Return the progress in this topic after another observation, made at `now` (monotonic seconds).
+        """Return the progress in this topic after another observation at `now`, in seconds of the monotonic clock.
 
-        `finished` is how many of the topic's records the consumer has finished since its start, `has_work` is True if
-        records are unread or in flight, and `is_waiting` is True while a batch waits for a store or for Kafka. If the
-        consumer has work, does not wait, and has finished no record since the observation before, it stands still, and
-        `moved_at` stays as it was; otherwise `moved_at` becomes `now`.
+        `finished` is how many of the topic's records the consumer has finished since its start. `has_work` is True if
+        records are unread or in flight. `is_waiting` is True while a batch waits for a store or for Kafka.
+
+        The consumer stands still if it has work, does not wait, and has finished no record since the last observation.
+        Then `moved_at` stays as it was; otherwise it becomes `now`.
         """
         stands_still = finished == self.finished and has_work and not is_waiting
         return Progress(finished, self.moved_at if stands_still else now)

@@ -14,7 +14,8 @@ class Subscription:
     """A topic that a service reads, and the function `handle` that handles its records in batches.
 
     `topic` is the name without the prefix. A batch has at most `batch_size` records, and at most `concurrency` batches
-    are handled at the same time. A batch starts once it is full, or `gather_seconds` after its first record arrived.
+    are handled at the same time. A batch starts once it is full, but at the latest `gather_seconds` after its first
+    record arrived.
     """
 
     topic: str

@@ -58,5 +58,5 @@ class ResoAccess:
 
     @property
     def overlap(self) -> timedelta:
-        """How far before the newest change that was read the next reading of the MLS's changes begins."""
+        """How far back, before the time up to which changes were read, the next reading of the MLS's changes begins."""
         return timedelta(minutes=self.overlap_minutes)

@@ -19,7 +19,7 @@ Data = TypeVar("Data", bound=AnyEvent)
 
 @dataclass(frozen=True, slots=True)
 class Event(Generic[Data]):
-    """A decoded event: the data of its CloudEvent, and the CloudEvent's id and time."""
+    """A decoded event: its data, and the id and the time of its CloudEvent."""
 
     data: Data
     id: str
@@ -28,7 +28,7 @@ class Event(Generic[Data]):
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """What `decode` returns for a record that holds no event of the expected type; `reason` is a text for operators."""
+    """The result of `decode` for a record without an event of the expected type. `reason` is a text for operators."""
 
     reason: str
 
@@ -43,10 +43,11 @@ class _Envelope(BaseModel):
 
 
 def decode(value: bytes | None, expected: type[Data], received_at: datetime) -> Event[Data] | Undecodable:
-    """Return the event of the type `expected` in the value of a Kafka record, or Undecodable with the reason.
+    """Return the event in the value of a Kafka record, or Undecodable if it holds no event of the type `expected`.
 
-    Never raises. Faults of characters are repaired (`repaired_json`), so that half an emoji in a remark costs no
-    listing. An event without an id gets a random one; an event without a readable time gets `received_at`.
+    This function never raises. Broken characters are repaired (`repaired_json`), so that a listing is not lost because
+    a remark has half an emoji. An event without an id gets a random one. An event without a readable time gets
+    `received_at`, the time of its record.
     """
     if value is None:
         return Undecodable("the value is null")
@@ -66,9 +67,9 @@ def decode(value: bytes | None, expected: type[Data], received_at: datetime) -> 
 
 
 def encode(data: AnyEvent, *, source: str, now: datetime) -> bytes:
-    """Return an event as a record's value: a CloudEvent with a random id and the time `now`, as JSON in UTF-8.
+    """Return the value of a Kafka record with this event: a CloudEvent as JSON in UTF-8.
 
-    `source` is the name of the service that publishes it.
+    The CloudEvent gets a random id and the time `now`. `source` is the name of the service that publishes it.
     """
     return orjson.dumps(
         {
@@ -86,7 +87,7 @@ def encode(data: AnyEvent, *, source: str, now: datetime) -> bytes:
 
 
 def _moment(value: object) -> datetime | None:
-    """Return the optional time of a CloudEvent; None if it is missing or unreadable."""
+    """Return the time of a CloudEvent as a datetime; None if it is missing or cannot be read."""
     try:
         return parse_timestamp(value)
     except ValueError:
@@ -94,5 +95,5 @@ def _moment(value: object) -> datetime | None:
 
 
 def _reason_text(error: ValidationError) -> str:
-    """Return validation errors as one text, with the fields' names but without their values, which may be secret."""
+    """Return validation errors as one text that names the fields, but not their values, which may be secret."""
     return "; ".join(f"{'.'.join(map(str, found['loc'])) or 'event'}: {found['msg']}" for found in error.errors())

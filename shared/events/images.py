@@ -53,10 +53,10 @@ class ImageOutdated(_OfImage):
 
     @classmethod
     def of(cls, listing: Listing, photo: Photo) -> "ImageOutdated":
-        """Return the event that asks for an attempt for `photo`, a photo of `listing`.
+        """Return the event that asks for an attempt of `photo`, a photo of `listing`, with the photo's priority.
 
-        The priority is the photo's own. The reason is RETRY after a failure, else MISSING without a copy, else CHANGED
-        if the copy is outdated, else FORCED.
+        The reason is RETRY if the photo has a failure, else MISSING if it has no copy, else CHANGED if its copy is
+        outdated, else FORCED.
         """
         return cls(
             feed=listing.feed,

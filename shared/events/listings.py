@@ -19,5 +19,5 @@ class ListingSeen(BaseModel):
 
     @property
     def subject(self) -> str:
-        """The CloudEvent's subject, and the key of its Kafka record: the ListingKey as given, "" if it is missing."""
+        """The CloudEvent's subject, and the key of its Kafka record: the ListingKey; "" if the record has none."""
         return str(self.record.get("ListingKey") or "")

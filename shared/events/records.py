@@ -14,9 +14,9 @@ _MAX_MILLISECONDS = datetime(9999, 1, 1, tzinfo=UTC).timestamp() * 1000
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One Kafka record as read from a topic, with its key and value as bytes.
+    """A Kafka record as read from a topic; key and value are bytes, or None if the record has none.
 
-    `topic` is the topic's full name, `at` the record's timestamp.
+    `topic` is the topic's full name, `at` the time of the record's timestamp.
     """
 
     topic: str
@@ -29,27 +29,27 @@ class Record:
 
     @property
     def position(self) -> Position:
-        """The record's position on its topic; if the record was published again, the position that it had at first.
+        """The record's position on its topic; for a record that was published again, its first position.
 
-        The headers of a replayed or requeued record name that position.
+        The first position is in the headers of a replayed or requeued record.
         """
         first = dict(self.headers).get(_FIRST_POSITION) if self.headers else None
         return (_position(first) if first else None) or Position(self.at, self.partition, self.offset)
 
 
 def time_of(milliseconds: float) -> datetime:
-    """Return the time of a Kafka record's timestamp, in milliseconds since 1970, in UTC.
+    """Return the time, in UTC, of a Kafka record's timestamp in milliseconds since 1970.
 
-    Any producer sets it, to any number: a time before 1970 or after the year 9998 becomes the nearest time in between.
+    A producer may set any number as timestamp: the result is kept between 1970 and the end of the year 9998.
     """
     return datetime.fromtimestamp(min(max(milliseconds, 0), _MAX_MILLISECONDS) / 1000, UTC)
 
 
 def first_position_headers(position: Position) -> Headers:
-    """Return the headers that a record needs when it is published again; `position` is the one that it had at first.
+    """Return the headers to give a record that is published again; `position` is the record's first position.
 
-    With them, `Record.position` returns that position. The record still counts as older than the records that followed
-    it, and does not undo their changes.
+    With these headers, `Record.position` returns the first position. So the record counts as older than the records
+    that followed it, and does not undo their changes.
     """
     return ((_FIRST_POSITION, f"{position.at.isoformat()} {position.partition} {position.offset}".encode()),)
 

@@ -17,9 +17,9 @@ MAX_RECORD_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A Kafka topic as it is to be, part of MANIFEST. `name` is without the prefix; records are kept for `days` days.
+    """A Kafka topic as MANIFEST describes it. `name` is without the prefix; records are kept for `days` days.
 
-    `config` has the topic's settings at the broker beyond those that every topic has, by Kafka's names.
+    `config` has settings of this topic by Kafka's names, in addition to those that all topics have.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Topic:
 
     @property
     def full_config(self) -> dict[str, str]:
-        """All settings of the topic at the broker, by Kafka's names: those that every topic has, and `config`."""
+        """All settings of the topic at the broker, by Kafka's names: those that all topics have, and `config`."""
         return {
             "retention.ms": str(self.days * _DAY_MS),
             "cleanup.policy": "delete",

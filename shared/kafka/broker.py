@@ -26,9 +26,9 @@ class Outgoing:
 
 
 class Broker:
-    """Publishes records to Kafka for one process. It connects to the servers `bootstrap` at the first call.
+    """Publishes records to Kafka for one process. `bootstrap` names the Kafka servers.
 
-    Call `close` at the end.
+    The connection is made at the first call that needs it. Call `close` before the process ends.
     """
 
     def __init__(self, bootstrap: str) -> None:
@@ -39,9 +39,9 @@ class Broker:
         self._unsent = UnsentRecords()
 
     async def publish(self, records: Iterable[Outgoing]) -> None:
-        """Publish records to Kafka in order, and return once Kafka has stored them all.
+        """Publish records to Kafka in order, and return once Kafka has stored all of them.
 
-        Raises BrokerUnavailable; some of the records may be stored all the same.
+        Raises BrokerUnavailable if Kafka does not store a record; other records of the call may be stored nevertheless.
         """
         with self._unsent.waiting(), errors_translated():
             await self._publish(records)
@@ -59,9 +59,10 @@ class Broker:
 
     @property
     def oldest_unsent_seconds(self) -> float:
-        """How long the oldest record that Kafka has not stored has been waiting, in seconds; 0 if none waits.
+        """How many seconds the oldest record has waited for Kafka to store it; 0 if no record waits.
 
-        A refused record waits until a later record is stored, or for a minute after its last refusal.
+        A record that could not be published counts as waiting until a later record is stored, or for a minute after the
+        last failure.
         """
         return self._unsent.oldest_seconds
 
@@ -93,7 +94,7 @@ class Broker:
             return self._producer
 
     def _retire(self, producer: AIOKafkaProducer) -> None:
-        """Have the next call connect a new producer, and disconnect this one in the background."""
+        """Make the next call connect a new producer, and stop this one in the background."""
         if producer is not self._producer:
             return
         self._producer = None
@@ -102,9 +103,9 @@ class Broker:
         task.add_done_callback(self._retiring.discard)
 
     async def close(self) -> None:
-        """Send the buffered records to Kafka and disconnect; do nothing if never connected.
+        """Send the buffered records to Kafka and disconnect; do nothing if no connection was made.
 
-        Raises BrokerUnavailable.
+        Raises BrokerUnavailable if Kafka does not answer.
         """
         for task in self._retiring:
             task.cancel()
@@ -119,7 +120,7 @@ async def _stop(producer: AIOKafkaProducer) -> None:
 
 
 async def _send(producer: AIOKafkaProducer, record: Outgoing) -> Awaitable[object]:
-    """Put a record into the producer's buffer; return an awaitable that ends once Kafka has stored the record."""
+    """Put a record into the producer's buffer; return an awaitable that is done once Kafka has stored the record."""
     headers = list(record.headers)
     if record.key is not None or record.value is not None:
         stored = await producer.send(record.topic, value=record.value, key=record.key, headers=headers)

@@ -15,15 +15,15 @@ METADATA_MAX_AGE_MS = 30_000
 
 
 class BrokerUnavailable(Exception):
-    """Raised if Kafka could not be reached, or refused a request. The same call may succeed later."""
+    """Raised if Kafka cannot be reached or refuses a request. The same call may succeed later."""
 
 
 @asynccontextmanager
 async def connected_reader(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
-    """Yield a started Kafka consumer that is in no consumer group and has no partitions assigned.
+    """Yield a connected Kafka consumer that is in no consumer group and has no partitions assigned.
 
-    It is stopped when the context ends. Raises BrokerUnavailable, also in place of aiokafka's exceptions inside the
-    context.
+    `bootstrap` names the Kafka servers. The consumer is stopped when the context ends. Raises BrokerUnavailable if
+    Kafka cannot be reached; errors of aiokafka in the context are turned into BrokerUnavailable, too.
     """
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
@@ -42,10 +42,10 @@ async def connected_reader(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
 
 @asynccontextmanager
 async def connected_admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    """Yield a Kafka client, connected to the servers `bootstrap`, that manages topics and consumer groups.
+    """Yield a connected Kafka client that manages topics and consumer groups.
 
-    It is closed when the context ends. Raises BrokerUnavailable, also in place of aiokafka's exceptions inside the
-    context.
+    `bootstrap` names the Kafka servers. The client is closed when the context ends. Raises BrokerUnavailable if Kafka
+    cannot be reached; errors of aiokafka in the context are turned into BrokerUnavailable, too.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=10_000)
     with errors_translated():
@@ -58,7 +58,7 @@ async def connected_admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
 
 @contextmanager
 def errors_translated() -> Iterator[None]:
-    """Turn aiokafka's exceptions, failed connections and timeouts inside the context into BrokerUnavailable."""
+    """Turn errors of aiokafka, of connections and timeouts that leave the context into BrokerUnavailable."""
     try:
         yield
     except UnknownTopicOrPartitionError as error:

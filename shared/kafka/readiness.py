@@ -13,10 +13,10 @@ MAX_UNSENT_SECONDS = 30.0
 
 
 class KafkaReadiness:
-    """Checks for a service whether Kafka can take and deliver records, for `/readyz`.
+    """Checks for `/readyz` of a service whether Kafka can store and deliver the service's records.
 
-    The topics are those of `manifest`, with `prefix` before their names. The records that `broker` publishes must not
-    wait for long. `bootstrap` names the Kafka servers.
+    `bootstrap` names the Kafka servers. The topics to check are those of `manifest`, with `prefix` before their names.
+    `broker` publishes the service's records, which must not wait for long.
     """
 
     def __init__(self, bootstrap: str, prefix: str, manifest: Sequence[Topic], broker: Broker) -> None:
@@ -25,10 +25,10 @@ class KafkaReadiness:
         self._broker = broker
 
     async def ping(self) -> None:
-        """Raise BrokerUnavailable if Kafka does not answer, or cannot take or deliver records; otherwise do nothing.
+        """Raise BrokerUnavailable if Kafka does not answer, or cannot store and deliver records; else do nothing.
 
-        It cannot if a topic is missing, a partition has no leader or too few replicas in sync, or if a record of this
-        process has waited for more than MAX_UNSENT_SECONDS.
+        Kafka cannot do this if a topic is missing, if a partition has no leader or too few replicas in sync, or if a
+        record of this process has waited for more than MAX_UNSENT_SECONDS.
         """
         async with connected_admin(self._bootstrap) as admin:
             described = await admin.describe_topics(self._topics)
@@ -41,10 +41,10 @@ class KafkaReadiness:
 
 
 def availability_faults(described: Sequence[Mapping[str, Any]], minimums: Mapping[str, int]) -> list[str]:
-    """Return a text about each topic that cannot take or deliver all its records.
+    """Return a text about each fault by which Kafka cannot store or deliver all records of a topic; empty if none.
 
-    `described` are the topics as aiokafka's `describe_topics` returns them; `minimums` is how many replicas must be in
-    sync for a record to be stored, by the topic's name (1 if absent).
+    `described` are the topics as aiokafka's `describe_topics` returns them. `minimums` says, by the topic's name, how
+    many replicas must be in sync for a record to be stored; a missing topic counts as 1.
     """
     faults: list[str] = []
     for topic in described:

@@ -22,7 +22,7 @@ from shared.kafka.clients import (
 
 @dataclass(frozen=True, slots=True)
 class OffsetRange:
-    """The records of one partition of a topic, from the offset `start` to before the offset `end`."""
+    """The records of one partition of a topic, from the offset `start` up to, but without, the offset `end`."""
 
     partition: int
     start: int
@@ -34,8 +34,9 @@ async def offset_ranges(
 ) -> list[OffsetRange]:
     """Return, for each partition of a topic, the range of the records with timestamps from `since` to before `until`.
 
-    `bootstrap` names the Kafka servers, `topic` is the full name. `since` None stands for the beginning of the topic,
-    `until` None for its end at this moment. Partitions without such records are left out. Raises BrokerUnavailable.
+    `bootstrap` names the Kafka servers, `topic` is the full name. If `since` is None, the ranges begin with the first
+    records; if `until` is None, they end with the records that are last now. Partitions without records in the range
+    are left out. Raises BrokerUnavailable.
     """
     async with _offset_reader(bootstrap, [topic]) as (consumer, partitions):
         begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
@@ -57,8 +58,8 @@ async def _offsets_at(
 ) -> Mapping[TopicPartition, int]:
     """Return, for each partition in `ends`, the offset of its first record with the timestamp `at` or later.
 
-    `ends` has, by partition, the offset after its last record: that is the result for a partition without such a
-    record. If `at` is None, return `default`, the caller's offsets by partition, and do not ask Kafka.
+    `ends` is, by partition, the offset after the last record; it is the result for a partition without such a record.
+    If `at` is None, `default`, the caller's offsets by partition, is returned and Kafka is not asked.
     """
     if at is None:
         return default
@@ -69,8 +70,8 @@ async def _offsets_at(
 async def read(bootstrap: str, topic: str, ranges: Sequence[OffsetRange]) -> AsyncIterator[Sequence[Record]]:
     """Yield the records of a topic in these ranges, in batches of one partition's records, and end after the last.
 
-    `bootstrap` names the Kafka servers, `topic` is the full name. The records of a partition keep their order; the
-    partitions have no order. Raises BrokerUnavailable.
+    `bootstrap` names the Kafka servers, `topic` is the full name. Records of one partition are in their order; batches
+    of several partitions come in any order. Raises BrokerUnavailable.
     """
     if not ranges:
         return
@@ -89,10 +90,10 @@ async def read(bootstrap: str, topic: str, ranges: Sequence[OffsetRange]) -> Asy
 
 @asynccontextmanager
 async def follow(bootstrap: str, topics: Sequence[str]) -> AsyncIterator[AsyncIterator[Record]]:
-    """Yield an iterator over the records that are published to the topics from now on; it never ends.
+    """Yield an iterator over all records that are published to the topics from now on; the iterator never ends.
 
-    `bootstrap` names the Kafka servers, `topics` are full names. The reader is in no consumer group, so each process
-    that follows a topic gets all its records. Raises BrokerUnavailable, also while the iterator is read.
+    `bootstrap` names the Kafka servers, `topics` are full names. The reader is in no consumer group, so that each
+    process that follows a topic gets all records. Raises BrokerUnavailable, also while the iterator is read.
     """
     consumer = AIOKafkaConsumer(
         *topics,
@@ -122,10 +123,10 @@ def _record(message: ConsumerRecord) -> Record:
 
 
 async def lag_of_groups(bootstrap: str, topics_by_group: Mapping[str, Sequence[str]]) -> dict[str, dict[str, int]]:
-    """Return how many records each consumer group has yet to commit in each of its topics, by group and topic.
+    """Return how many records each consumer group has not committed yet, by the group's name and the topic's full name.
 
     `bootstrap` names the Kafka servers. `topics_by_group` has the full names of the topics that each group reads.
-    Raises BrokerUnavailable.
+    Raises BrokerUnavailable, also if a topic does not exist.
     """
     async with connected_admin(bootstrap) as admin:
         committed = {group: await _committed(admin, group) for group in topics_by_group}
@@ -150,9 +151,10 @@ async def _committed(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartit
 
 
 async def oldest_record_at(bootstrap: str, topic: str) -> datetime | None:
-    """Return the timestamp of the oldest record that Kafka still has of a topic; None if the topic is empty.
+    """Return the timestamp of the oldest record that Kafka still has of a topic; None if it has none.
 
-    `bootstrap` names the Kafka servers, `topic` is the full name. Raises BrokerUnavailable.
+    `bootstrap` names the Kafka servers, `topic` is the full name. Raises BrokerUnavailable, also if the topic does not
+    exist.
     """
     async with _offset_reader(bootstrap, [topic]) as (consumer, partitions):
         found = await consumer.offsets_for_times(dict.fromkeys(partitions, 0))
@@ -164,10 +166,11 @@ async def oldest_record_at(bootstrap: str, topic: str) -> datetime | None:
 async def _offset_reader(
     bootstrap: str, topics: Iterable[str]
 ) -> AsyncIterator[tuple[AIOKafkaConsumer, Sequence[TopicPartition]]]:
-    """Yield a Kafka consumer for queries of offsets, and all partitions of the topics, which are not assigned to it.
+    """Yield a Kafka consumer for queries of offsets, and all partitions of the topics.
 
-    Otherwise the consumer would fetch megabytes of records that nobody reads, and answer a query only after a fetch has
-    waited half a second for more records. Raises BrokerUnavailable, also if a topic does not exist.
+    The partitions are not assigned to the consumer. If they were, it would fetch megabytes of records that nobody
+    reads, and answer a query only after a fetch has waited half a second for more records. Raises BrokerUnavailable,
+    also if a topic does not exist.
     """
     async with connected_admin(bootstrap) as admin:
         described = await admin.describe_topics(list(topics))

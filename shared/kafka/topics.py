@@ -21,7 +21,7 @@ _TOPIC_SOURCE = 1
 
 @dataclass(frozen=True, slots=True)
 class TopicLayout:
-    """How many partitions a topic in Kafka has, and how many replicas each partition has at least."""
+    """How many partitions a topic in Kafka has, and the lowest number of replicas of any of them."""
 
     partitions: int
     replicas: int
@@ -29,16 +29,16 @@ class TopicLayout:
 
 @dataclass(frozen=True, slots=True)
 class TopicConfig:
-    """The settings of a topic in Kafka, by Kafka's names: all in force, and those given to the topic itself."""
+    """The settings of a topic in Kafka, by Kafka's names: all that are in force, and those set for the topic itself."""
 
     effective: Mapping[str, str]
     own: Mapping[str, str]
 
 
 async def missing_topics(bootstrap: str, names: Sequence[str]) -> list[str]:
-    """Return those of the topics' full names `names` that Kafka does not have, in their order; empty if it has all.
+    """Return which of the topics `names` Kafka does not have, in the order of `names`; empty if it has all.
 
-    `bootstrap` names the Kafka servers. Raises BrokerUnavailable.
+    The names are full names. `bootstrap` names the Kafka servers. Raises BrokerUnavailable.
     """
     async with connected_admin(bootstrap) as admin:
         existing = set(await admin.list_topics())
@@ -46,11 +46,11 @@ async def missing_topics(bootstrap: str, names: Sequence[str]) -> list[str]:
 
 
 async def apply_topics(bootstrap: str, prefix: str, manifest: Sequence[Topic]) -> dict[str, str]:
-    """Create the missing topics of `manifest` in Kafka, and correct the settings of all its topics.
+    """Create the missing topics of `manifest` in Kafka, and correct the settings of the existing ones.
 
     `bootstrap` names the Kafka servers; `prefix` comes before each topic's name. Settings that the manifest does not
-    name keep the values that an operator gave them. Return, by full name, "created", "configured" for a topic whose
-    settings were changed, or "unchanged". Raises BrokerUnavailable.
+    name stay as they are. Return, by the topic's full name, "created", "configured" if settings were changed, or
+    "unchanged". Raises BrokerUnavailable.
     """
     topics = {f"{prefix}{topic.name}": topic for topic in manifest}
     async with connected_admin(bootstrap) as admin:
@@ -71,9 +71,9 @@ async def _wanted_replicas(admin: AIOKafkaAdminClient) -> int:
 
 
 async def _configure(admin: AIOKafkaAdminClient, configs: Mapping[str, Mapping[str, str]]) -> None:
-    """Replace all settings of topics, by the topics' full names.
+    """Replace all settings of the given topics; `configs` has each topic's new settings by its full name.
 
-    aiokafka has no request that changes single settings, so each mapping must repeat the settings that shall stay.
+    Settings that shall stay must be repeated, because aiokafka has no request that changes a single setting.
     """
     if not configs:
         return
@@ -86,7 +86,7 @@ async def _configure(admin: AIOKafkaAdminClient, configs: Mapping[str, Mapping[s
 
 
 async def _create(admin: AIOKafkaAdminClient, name: str, topic: Topic, replicas: int) -> None:
-    """Create a topic, or do nothing if another process has just created it."""
+    """Create a topic in Kafka; do nothing if another process has just created it."""
     config = config_changes(topic, TopicLayout(topic.partitions, replicas), TopicConfig({}, {}))
     answer = await admin.create_topics([NewTopic(name, topic.partitions, replicas, topic_configs=config)])
     error = for_code(answer.topic_errors[0][1])
@@ -95,10 +95,10 @@ async def _create(admin: AIOKafkaAdminClient, name: str, topic: Topic, replicas:
 
 
 async def topic_differences(bootstrap: str, prefix: str, manifest: Sequence[Topic]) -> dict[str, list[str]]:
-    """Return, by full name, a list of sentences about how each topic in Kafka differs from `manifest`.
+    """Return, by each topic's full name, phrases that say how the topic in Kafka differs from `manifest`.
 
-    `bootstrap` names the Kafka servers; `prefix` comes before each topic's name. The list of a topic without
-    differences is empty. Raises BrokerUnavailable.
+    `bootstrap` names the Kafka servers; `prefix` comes before each topic's name. A topic without differences has an
+    empty list. Raises BrokerUnavailable.
     """
     topics = {f"{prefix}{topic.name}": topic for topic in manifest}
     async with connected_admin(bootstrap) as admin:
@@ -122,7 +122,7 @@ async def _layouts(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str
 
 
 async def topic_configs(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, TopicConfig]:
-    """Ask Kafka for the settings of the topics with the full names `names`; return them by name."""
+    """Ask Kafka for the settings of topics; return them by the topic's full name. `names` are full names."""
     if not names:
         return {}
     answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
@@ -139,9 +139,11 @@ def _config(entries: Iterable[tuple[str, str, bool, int]]) -> TopicConfig:
 
 
 def config_changes(topic: Topic, layout: TopicLayout, config: TopicConfig) -> dict[str, str]:
-    """Return the settings that a topic must get to be as the manifest has it, by Kafka's names; empty if none.
+    """Return the settings to change in Kafka so that a topic is as the manifest describes it; empty if none.
 
-    With three replicas, a record counts as stored once two have it, so that it outlives one of them.
+    The settings are by Kafka's names. `topic` is the topic in the manifest; `layout` and `config` are the topic in
+    Kafka. If the topic has three replicas, a record must be in two of them to count as stored, so that the loss of one
+    replica loses no record.
     """
     wanted = topic.full_config
     if layout.replicas >= _MAX_REPLICAS and int(config.effective.get(_MIN_IN_SYNC, 1)) < 2:
@@ -150,9 +152,10 @@ def config_changes(topic: Topic, layout: TopicLayout, config: TopicConfig) -> di
 
 
 def topic_faults(topic: Topic, replicas: int, layout: TopicLayout, config: TopicConfig) -> list[str]:
-    """Return a sentence for operators about each difference of a topic in Kafka from the manifest's `topic`.
+    """Return phrases for operators about the differences of a topic in Kafka from `topic` in the manifest.
 
-    `replicas` is the number of replicas that the Kafka cluster allows a topic to have.
+    `layout` and `config` are the topic in Kafka. `replicas` is how many replicas it should have, given the number of
+    brokers. The result is empty if there are no differences.
     """
     differences = [
         f"{key} is {config.effective.get(key)}, not {value}"

@@ -9,7 +9,7 @@ FAILURE_SECONDS = 60.0
 
 
 class UnsentRecords:
-    """Tells how long the oldest record that a process has to publish has been waiting for Kafka to store it.
+    """Measures how long the oldest record of a process has been waiting for Kafka to store it.
 
     `monotonic` returns a time in seconds that never goes back; tests replace it.
     """
@@ -22,10 +22,10 @@ class UnsentRecords:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Count records as waiting during the context, which ends once Kafka has stored them.
+        """Count the records that the context publishes as waiting; the context ends once Kafka has stored them.
 
-        If it ends with an error, they go on waiting, because their publisher will try again: until any records are
-        stored, or for FAILURE_SECONDS.
+        If the context ends with an error, the records still count as waiting, because their publisher will try again.
+        They do until any record is stored, or for FAILURE_SECONDS.
         """
         began = self._monotonic()
         self._sending.append(began)
@@ -43,7 +43,7 @@ class UnsentRecords:
 
     @property
     def oldest_seconds(self) -> float:
-        """The age of the oldest record that waits now, in seconds; 0 if none does."""
+        """For how many seconds the oldest waiting record has waited; 0 if none waits."""
         waiting = [*self._sending, *([self._failing_since] if self._is_failing else [])]
         now = self._monotonic()
         return now - min(waiting, default=now)
