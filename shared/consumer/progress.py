@@ -34,5 +34,8 @@ class Progress:
         return Progress(finished, self.moved_at if stands_still else now)
 
     def is_stuck(self, now: float) -> bool:
-        """Return True if at `now` (monotonic seconds) the consumer has stood still for more than STUCK_SECONDS."""
+        """Return True if the consumer has stood still for more than STUCK_SECONDS at `now`.
+
+        `now` is in seconds of the monotonic clock.
+        """
         return now - self.moved_at > STUCK_SECONDS

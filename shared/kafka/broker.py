@@ -67,7 +67,10 @@ class Broker:
         return self._unsent.oldest_seconds
 
     async def ping(self) -> None:
-        """Raise BrokerUnavailable if Kafka does not answer within three seconds; otherwise do nothing."""
+        """Raise BrokerUnavailable if Kafka cannot be reached or does not answer in time; otherwise do nothing.
+
+        Kafka has three seconds to answer once the connection is made.
+        """
         with errors_translated():
             producer = await self._connected_producer()
             async with asyncio.timeout(3):
