@@ -48,7 +48,7 @@ class Sessions:
     def begin(self) -> Session:
         """Make a session for a browser that signs in, keep it in memory, and return it.
 
-        If there are MAX_SESSIONS already, the session that would expire first is ended.
+        If there are 200 sessions already (MAX_SESSIONS), the session that would expire first is ended.
         """
         while len(self._sessions) >= MAX_SESSIONS:
             del self._sessions[min(self._sessions.values(), key=lambda session: session.expires).id]
@@ -58,7 +58,7 @@ class Sessions:
         return session
 
     def get(self, session_id: str) -> Session | None:
-        """Return the session with this id and extend it by SESSION_SECONDS; None if there is none or it has expired."""
+        """Return the session with this id, and let it last 12 more hours; None if there is none or it has expired."""
         session = self._sessions.get(session_id)
         if session is None:
             return None
@@ -94,8 +94,8 @@ class TokenCheck:
     def wait_seconds(self, address: str) -> int | None:
         """Return how many seconds a client must wait before it may send a token again; None if it need not wait.
 
-        A client must wait after MAX_FAILURES wrong tokens within FAILURE_SECONDS. `address` is the client's IP address.
-        The caller must refuse the client, because `accepts` does not.
+        A client must wait after five wrong tokens within a minute. `address` is the client's IP address. The caller
+        must refuse the client, because `accepts` does not.
         """
         self._forget_old_failures()
         failures = [at for at, failed_address in self._failures if failed_address == address]
@@ -139,7 +139,7 @@ def token_in_header(header: str) -> str | None:
 
 
 def are_equal(given: str, secret: str) -> bool:
-    """Return True if the text `given` is the secret. Pure.
+    """Return True if the text `given` equals `secret`. Pure.
 
     The comparison takes the same time for every wrong text of one length.
     """

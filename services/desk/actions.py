@@ -39,8 +39,9 @@ class Field:
 class Action(ABC):
     """Something that an operator can do at the desk, with a title and the text of its button.
 
-    Each method takes the inputs of one request. `preview` and `carry_out` raise Refused, which becomes an error page,
-    if the action cannot be done with these inputs.
+    Each method takes the inputs of one request by name: what the action is about, and what the operator wrote into the
+    form. `preview` and `carry_out` raise Refused, which becomes an error page, if the action cannot be done with these
+    inputs.
     """
 
     title: str
@@ -65,9 +66,9 @@ class Action(ABC):
 
     @abstractmethod
     def next_page(self, inputs: Inputs) -> str:
-        """Return the URL of the page that the browser goes to once the action is carried out or cancelled.
+        """Return the URL of the page to which the browser goes once the action is carried out or cancelled.
 
-        `inputs` are the inputs of the action; they say, for example, which listing's page to return to.
+        `inputs` are the inputs of the action; they may name, for example, the listing whose page is returned.
         """
 
 
@@ -121,7 +122,10 @@ class FeedAction(Action):
             refuse(404, "there is no such feed in feeds.toml")
 
     def next_page(self, inputs: Inputs) -> str:
-        """Return the URL of the overview, the desk's first page, for after the action; `inputs` is not used."""
+        """Return the URL of the desk's first page.
+
+        The browser goes there once the action is carried out or cancelled. `inputs` is not used.
+        """
         return "/"
 
 
@@ -139,7 +143,10 @@ class ListingAction(FeedAction):
         return listing if listing is not None else refuse(404, "nothing is recorded of this listing")
 
     def next_page(self, inputs: Inputs) -> str:
-        """Return the URL of the page of the listing that the inputs name, for after the action."""
+        """Return the URL of the page of the listing that the inputs name.
+
+        The browser goes there once the action is carried out or cancelled.
+        """
         return page_url("/listing", feed=inputs["feed"], key=inputs["key"])
 
 
@@ -248,9 +255,10 @@ class EndSuspension(FeedAction):
         ]
 
     async def carry_out(self, inputs: Inputs) -> str:
-        """End each suspension of the feed that the inputs name, and return a sentence that says so.
+        """End each suspension of the feed that the inputs name, and return a sentence for the operator.
 
-        Raises Refused (404) if the feed is not in feeds.toml.
+        The sentence says that the feed's requests are allowed again. Raises Refused (404) if the feed is not in
+        feeds.toml.
         """
         self.check_feed(inputs)
         await pause.resume(self._parts.stores.ledgers, inputs["feed"])

@@ -1,4 +1,4 @@
-"""Wires the desk: the pages in which operators see how the system stands, and change it."""
+"""Makes and runs the desk: the pages in which operators see how the system stands, and change it."""
 
 import asyncio
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ _logger = log.get(__name__)
 
 
 async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Event) -> None:
-    """Run the desk until `stop` is set: serve its pages, sample the queue, and log changes of its health."""
+    """Run the desk until `stop` is set: serve its pages, sample the queue's length, and log changes of its health."""
     async with AsyncExitStack() as closing:
         database = await closing.enter_async_context(
             mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db)

@@ -49,7 +49,7 @@ class _DeadLetterAction(Action):
 
     The input `offset` is the offset of the dead letter on its topic. The input `all` is any text for the whole group,
     or "" for one dead letter. Later dead letters of the group are left alone, because the operator has not seen them.
-    Some may be of records that were requeued and still could not be understood.
+    Some of them may hold requeued records that again could not be understood.
     """
 
     about = ("offset", "all")
@@ -79,7 +79,10 @@ class _DeadLetterAction(Action):
         return DeadLetterFilter(offsets=in_group or frozenset({offset}))
 
     def next_page(self, inputs: Inputs) -> str:
-        """Return the URL of the list of dead letters, for after the action; `inputs` is not used."""
+        """Return the URL of the page that lists dead letters.
+
+        The browser goes there once the action is carried out or cancelled. `inputs` is not used.
+        """
         return "/dead-letters"
 
 
@@ -107,8 +110,8 @@ class Requeue(_DeadLetterAction):
     async def carry_out(self, inputs: Inputs) -> str:
         """Send the source records of the dead letters that the inputs name, and return a sentence that says how many.
 
-        Requests wait for each other, so that a second click finds the dead letters handled. Raises Refused (404) if
-        there is no dead letter at the offset that the inputs name.
+        Only one request sends records at a time, so that a second click finds the dead letters handled. Raises Refused
+        (404) if there is no dead letter at the offset that the inputs name.
         """
         async with self._lock:
             requeued = await self._requeue(inputs, dry_run=False)

@@ -91,7 +91,7 @@ def verdict(listing: Listing, feed_lines: Sequence[str], position: QueuePosition
 
 
 def _removal_reasons(listing: Listing, now: datetime) -> Iterator[str]:
-    """Yield sentences that say what happens to the copies of a hidden listing, and whether an operator removed it."""
+    """Yield sentences that say what happens to a hidden listing's copies, and whether an operator removed it."""
     due_at = listing.removal_due_at
     if listing.is_removed_by_operator:
         yield "It stays away, whatever the MLS says, until an operator allows it again."

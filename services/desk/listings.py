@@ -152,9 +152,10 @@ class ListingPages:
         return lines, await self._next_position(listing, feed, use)
 
     async def _next_position(self, listing: Listing, feed: Feed, use: BudgetUse) -> QueuePosition | None:
-        """Return the queue position of the listing's photo that is released next; None if no photo is due now.
+        """Return the queue position of the listing's next photo; None if no photo of the listing waits for its release.
 
-        Raises StoreUnavailable.
+        The next photo is the due photo with the most urgent priority, and among several such photos the one due
+        earliest. Raises StoreUnavailable.
         """
         now = self._parts.clock()
         due = [

@@ -44,7 +44,7 @@ class Overview:
         self._parts = parts
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes of the page (`/`) and of its part that refreshes (`/live`)."""
+        """Return the routes of the first page (`/`) and of the part of it that refreshes (`/live`)."""
         return [web.get("/", self._page), web.get("/live", self._live)]
 
     async def _page(self, request: web.Request) -> web.Response:

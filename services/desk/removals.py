@@ -50,8 +50,8 @@ class RemovalPages:
 def _period(query: Mapping[str, str], now: datetime) -> tuple[datetime, datetime]:
     """Return the begin and end of the period that `from` and `to` in `query` give.
 
-    Each of the two texts is a time, how long ago (such as 2h), or "". The default for "" is seven days before `now`,
-    and `now`. Raises Refused (400) for a text that is no time.
+    Each of the two texts is a time, how long ago (such as 2h), or "". For "", `from` is seven days before `now`, and
+    `to` is `now`. Raises Refused (400) for a text that is no time.
     """
     try:
         begin = words.parse_time(query["from"], now) if query["from"] else now - _DEFAULT_PERIOD
@@ -65,9 +65,10 @@ def _cursor_text(last: Removal) -> str:
 
 
 def _cursor(text: str) -> RemovalCursor | None:
-    """Return the last removal of the previous page, as a cursor, from a text that `_cursor_text` wrote; None for "".
+    """Return the place in the list of removals where the previous page ended; None for "", that is for the first page.
 
-    The text is in the URL of the next page. Raises Refused (400) for any other text.
+    `text` is what `_cursor_text` wrote into the URL of the next page: the time and id of the last removal shown. Raises
+    Refused (400) for any other text.
     """
     if not text:
         return None
@@ -102,9 +103,10 @@ class DecideHold(FeedAction):
         return [*(f"Removals of {inputs['feed']} are held: {burst}." for burst in bursts), self._outcome]
 
     async def carry_out(self, inputs: Inputs) -> str:
-        """Record the decision in MongoDB, and return a sentence that says what follows, or that no removals were held.
+        """Record the decision in MongoDB, and return a sentence that says what happens to the copies.
 
-        Raises Refused (404) if the feed is not in feeds.toml.
+        If no removals of the feed were held, the sentence says that nothing was decided. Raises Refused (404) if the
+        feed is not in feeds.toml.
         """
         self.check_feed(inputs)
         feed, clock = inputs["feed"], self._parts.clock
@@ -113,7 +115,10 @@ class DecideHold(FeedAction):
         return f"{feed}: {self._outcome}"
 
     def next_page(self, inputs: Inputs) -> str:
-        """Return the URL of the page of removals, for after the action; `inputs` is not used."""
+        """Return the URL of the page of removals.
+
+        The browser goes there once the action is carried out or cancelled. `inputs` is not used.
+        """
         return "/removals"
 
 

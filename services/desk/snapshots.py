@@ -111,8 +111,9 @@ class Snapshots:
     async def _read_kafka(self) -> tuple[Mapping[str, Mapping[str, int]] | None, int | None, str]:
         """Ask Kafka, and return the lag by service and topic, the number of dead letters that are not handled, and "".
 
-        If Kafka does not answer, the last item says why instead of "". Then the number is None, and the lag too if its
-        query failed. Raises StoreUnavailable.
+        The lag is the number of records that a service has not finished. If Kafka does not answer, the last item says
+        why instead of "". Then the number of dead letters is None, and the lag too if its query failed. Raises
+        StoreUnavailable.
         """
         lag, fault = await _answer_or_fault(status.read_lag(self._settings))
         if fault:

@@ -57,7 +57,7 @@ def refuse(status: int, detail: str) -> NoReturn:
 
 
 def set_up(app: web.Application, parts: DeskParts) -> None:
-    """Set up the templates of the desk's application, with the filters, globals and the clock that they use."""
+    """Set up the templates of the desk's application, and the filters, global names and clock that they use."""
     environment = aiohttp_jinja2.setup(
         app,
         loader=PackageLoader("services.desk"),

@@ -280,8 +280,8 @@ def _admitted(
 ) -> dict[PhotoLookup, Sequence[Result]]:
     """Return, for each lookup, the results that belong to its key, and to its listing if it names one.
 
-    `results` holds, by image id or URL key, the photos or answers that MongoDB returned. A lookup without a result has
-    an empty list.
+    `results` holds, by image id or URL key, the photos or answers that MongoDB returned. A lookup's key is an image id
+    or a URL key. The list of a lookup without a result is empty.
     """
     return {
         lookup: [result for result in results.get(lookup.key, ()) if lookup.admits(result.listing_key)]

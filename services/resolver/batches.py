@@ -127,10 +127,11 @@ class BatchedReader(Generic[Key, Value]):
         A key is pending while it is queued or being read. The result maps each batch to the keys in `keys` that it
         reads; it is empty if `keys` is empty.
 
-        All keys that are not pending are queued in one batch: the last one in the queue if it has room for `expected`
-        more keys, else a new one. But if `expected` is more than 1, keys for which nothing was found so far are queued
-        in a second queue. Raises Overloaded if a key is not pending while 4,000 other keys are, or if it is to be
-        queued in the second queue while 3,000 keys of that queue are pending.
+        `expected` is the number of keys in the client's request, of which `keys` are not in memory. All keys that are
+        not pending are queued in one batch: the last one in the queue if it has room for `expected` more keys, else a
+        new one. But if `expected` is more than 1, keys for which nothing was found so far go to a second queue, so that
+        made-up keys leave room for others. Raises Overloaded if a key is not pending while 4,000 other keys are, or if
+        a key is to go to the second queue while 3,000 keys of that queue are pending.
         """
         batches: dict[Batch[Key, Value], list[Key]] = {}
         own: dict[bool, Batch[Key, Value]] = {}

@@ -196,10 +196,11 @@ class ReadThroughCache(Generic[Key, Value]):
         return values
 
     def _keep(self, key: Key, value: Value, read_at: float, batch: Batch[Key, Value]) -> None:
-        """Add an entry with the value of a key to memory, unless one of its tags was invalidated during the reading.
+        """Add an entry with the value of a key to memory, unless one of its tags was invalidated while it was read.
 
-        `batch` is the batch that read the value: it knows which tags were invalidated meanwhile. `read_at` is when its
-        reading began, by the policy's clock; the entry is fresh from then until the policy's TTL has passed.
+        `batch` is the batch that read the value; it knows which tags were invalidated meanwhile. `read_at` is when its
+        reading began, in seconds of the policy's clock. The entry is fresh from `read_at` until the policy's time to
+        live has passed.
         """
         tags = frozenset(self._tags_of(key, value))
         if batch.invalidated_tags.isdisjoint(tags):

@@ -41,7 +41,7 @@ class CacheMetrics(Collector):
     def collect(self) -> Iterable[Metric]:
         """Return the present hits, misses and bytes of all caches; called by Prometheus' registry.
 
-        There is one metric of each kind, with a number for each cache.
+        There is one metric for hits, one for misses and one for bytes, each with a number for each cache.
         """
         hits = CounterMetricFamily("listing_images_cache_hits", "Answered from memory", labels=["kind"])
         misses = CounterMetricFamily("listing_images_cache_misses", "Had to be read or awaited", labels=["kind"])

@@ -16,7 +16,7 @@ _REPEAT_DEMAND_AFTER = timedelta(seconds=5)
 class CachedAnswer:
     """Holds, in memory, the answer about a listing or about one of its photos.
 
-    It is sent to all clients until the answer is read from MongoDB again.
+    The cache returns this object for all requests until it reads the answer from MongoDB again.
     """
 
     listing_id: ListingId

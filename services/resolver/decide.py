@@ -37,7 +37,7 @@ def raise_photos(
     """Return the listing with the photos in `image_ids` raised to `priority`, except photos that want no attempt.
 
     Priority `viewed` also releases the photos that may be released at `now`; the result names them. Returns None if no
-    photo changes, as at the second view of the same photo. Nothing is written: the caller writes the listing and
+    photo changes, such as at the second view of the same photo. Nothing is written: the caller writes the listing and
     publishes the released photos. `feed` is the listing's feed.
     """
     changed: list[Photo] = []
@@ -78,7 +78,7 @@ class Absent:
 
 
 def find_copy(found: ShownPhoto, requested_at: datetime) -> Copy | Absent:
-    """Return the copy of a photo that a displayed listing shows; if it has none, why, and when it is next due.
+    """Return a photo's copy; if the photo has none, return why, and when its next attempt is due.
 
     `requested_at` is when the visitor asked. While the photo is in flight, a failure recorded before `requested_at` is
     ignored, because the present attempt may succeed. The failure that the photo is gone at the origin is never ignored.

@@ -127,8 +127,8 @@ class DemandQueue:
         """Publish `image-outdated` for the released photos of the listings in `raised`, which were just written.
 
         `readings` holds, by feed and ListingKey, each listing as it was before it was written. If Kafka cannot be
-        reached, the listings with released photos are written back as they were, because these photos would count as in
-        flight. Then BrokerUnavailable is raised.
+        reached, the listings with released photos are written back as they were; otherwise their photos would count as
+        in flight. Then BrokerUnavailable is raised.
         """
         try:
             await self._publisher.publish(

@@ -30,7 +30,8 @@ class Entry(Generic[Value]):
 class CacheEntries(Generic[Key, Value]):
     """Keeps the entries of one cache in memory, by key and by tag, in the order in which their values were read.
 
-    Each change also updates `counts.bytes`, the memory that all entries take. Only `evict` cuts it to `max_bytes`.
+    Each change also updates `counts.bytes`, the memory that all entries take. Only `evict` removes entries to keep
+    within `max_bytes`.
     """
 
     def __init__(self, max_bytes: int, counts: CacheCounts) -> None:

@@ -81,8 +81,8 @@ class HiddenListings:
     def note(self, record: Record) -> None:
         """Note whether the event in `record` hides its listing; the next round compares the listing with MongoDB.
 
-        An event that displays a noted listing ends the note, unless the event is older. An event that cannot be read is
-        ignored here: scheduler and janitor copy it to the dead letters.
+        An event that displays a noted listing removes the note, unless the event is older than the noted one. An event
+        that cannot be read is ignored here: scheduler and janitor copy it to the dead letters.
         """
         event = decode(record.value, ListingSeen, record.at)
         feed = None if isinstance(event, Undecodable) else self._feeds.get(event.data.feed)

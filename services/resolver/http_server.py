@@ -1,4 +1,4 @@
-"""Serves the resolver's application over HTTP with limits of our own.
+"""Serves the resolver's application over HTTP, with its own limits for long request lines and slow clients.
 
 The connection is a subclass of aiohttp's `RequestHandler`, whose methods are public but not documented as an interface.
 This works with aiohttp 3.14.5; tests/unit/test_http_server.py fails if a later version changes what is used here.
@@ -47,7 +47,7 @@ async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[N
 
 
 class _Server(web.Server):
-    """Handles requests as aiohttp's `server` of the application does, but on connections of class `_Connection`.
+    """Handles requests with the handler of aiohttp's server `server`, on connections of class `_Connection`.
 
     A request with an unknown `Expect` header is answered with 417. If a client disconnects, the handler of its request
     is cancelled.
@@ -133,9 +133,9 @@ class _Connection(web.RequestHandler):
         return await super().finish_response(request, resp, start_time)
 
     def log_exception(self, *args: object, **kw: object) -> None:
-        """Log an error as aiohttp does, but no error of a malformed request body; called by aiohttp.
+        """Log an error as aiohttp does, except the error of a malformed request body; called by aiohttp.
 
-        The client gets a problem for such a body. The arguments are those of `logging.Logger.exception`.
+        The arguments are those of `logging.Logger.exception`.
         """
         if not isinstance(kw.get("exc_info"), web.RequestPayloadError):
             super().log_exception(*args, **kw)

@@ -54,8 +54,8 @@ class CacheInvalidation:
     async def check(self) -> None:
         """Ping Kafka, and set the time to live of cached answers: 1 s while both topics are being read, else 0.5 s.
 
-        If Kafka does not answer, sets 0.5 s and raises BrokerUnavailable. The ping is needed because the consumer does
-        not report that Kafka is unavailable.
+        Called every second. If Kafka does not answer, sets 0.5 s and raises BrokerUnavailable. The ping is needed
+        because the consumer does not report that Kafka is unavailable.
         """
         try:
             await self._broker.ping()

@@ -33,7 +33,7 @@ class WaitEstimates:
         """By feed: when the estimate was begun (seconds of the event loop's clock), and its task."""
 
     async def seconds(self, feed: str) -> float | None:
-        """Return in how many seconds a photo of `feed` has its turn, if it becomes due now with priority `viewed`.
+        """Return after how many seconds a photo of `feed` has its turn in the queue if it is viewed and due now.
 
         Returns None if there is no estimate: the feed is not configured, its throughput was not measured, or the
         database does not answer in half a second.
