@@ -56,8 +56,7 @@ def refusals(items: Iterable[PropertyRecord | Unusable], feed: Feed) -> tuple[in
 def accepted(items: Iterable[PropertyRecord | Unusable], refused: Iterable[Refusal]) -> Iterator[PropertyRecord]:
     """Yield the records among `items` that are not refused, in order.
 
-    `items` are the parts of a request, read again; `refused` are the refusals that `refusals` returned for the same
-    parts.
+    `items` are the parts of a request, read again; `refused` are the refusals that `refusals` returned for these parts.
     """
     left_out = {refusal.index for refusal in refused}
     return (item for index, item in enumerate(items) if isinstance(item, dict) and index not in left_out)

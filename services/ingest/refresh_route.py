@@ -25,7 +25,10 @@ _RETRY_SECONDS = 3_600
 
 
 class RefreshRoute:
-    """Forces photos of a listing as `imagectl force` does, with the priority `viewed`."""
+    """Forces photos of a listing as `imagectl force` does, with the priority `viewed`.
+
+    A feed's refreshes may force no more than `allowed_an_hour` photos.
+    """
 
     def __init__(
         self,
@@ -69,7 +72,7 @@ class RefreshRoute:
         return web.json_response(answer, status=202, headers={"Cache-Control": "no-store"})
 
     async def _force(self, feed: Feed, listing: Listing, selected: PhotoFilter) -> int:
-        """Make the selected photos of a listing due at once, and return how many photos are due by this.
+        """Make the selected photos of a listing due at once, and return how many photos were made due.
 
         `listing` is the listing as it was read. Raises ProblemFound (429) if the feed's refreshes of this hour are used
         up.

@@ -70,10 +70,11 @@ class ChangeFilter:
         not stale (`decide.as_current`). A record that shows its listing loses its timestamps if the MLS did not give
         its Media, so that the next sweep asks for the listing again (`decide.without_timestamps`).
 
-        `why` is the label of the metric that counts the records: "changed" between two sweeps, "missing" from the
-        market, "news" on the market, "gone" from the MLS, or "pushed" by the MLS. A record that is too large for the
-        topic is left out, counted and logged. If `records` is empty, nothing is published. Raises StoreUnavailable if
-        the database does not answer, and BrokerUnavailable if Kafka does not answer.
+        `why` is the label of the metric that counts the records: "changed" (found between two sweeps), "missing" (not
+        on the market, but the MLS has a record), "news" (on the market, and differs from the records), "gone" (the MLS
+        has no record) or "pushed" (the MLS pushed its key). A record that is too large for the topic is left out,
+        counted and logged. If `records` is empty, nothing is published. Raises StoreUnavailable if the database does
+        not answer, and BrokerUnavailable if Kafka does not answer.
         """
         events: list[ListingSeen] = []
         for record in await self._as_current([self._as_read(record) for record in records]):
@@ -85,7 +86,10 @@ class ChangeFilter:
         self._metrics.published.labels(self._feed.name, why).inc(len(events))
 
     def _as_read(self, record: PropertyRecord) -> PropertyRecord:
-        """Return the record; without its timestamps if its Media was not read and it does not hide its listing."""
+        """Return the record; if its Media was not read and it does not hide its listing, a copy without timestamps.
+
+        `decide.without_timestamps` says why.
+        """
         is_whole = record.get("Media") is not None or self._hiding(record)
         return record if is_whole else decide.without_timestamps(record)
 

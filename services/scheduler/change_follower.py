@@ -31,8 +31,8 @@ class ChangeFollower:
     def is_due(self, sweep: SweepState, now: datetime) -> bool:
         """Return True if `follow` is to be called at `now`: every FOLLOW_EVERY, once a first sweep has begun.
 
-        FOLLOW_EVERY counts from the last call of `follow` that ended without an error. `sweep` is the feed's sweep
-        state as stored.
+        FOLLOW_EVERY counts from the last call of `follow` that ended without an error. Without such a call, `follow` is
+        to be called as soon as a first sweep has begun. `sweep` is the feed's sweep state as stored.
         """
         return bool(sweep.published_until) and (not sweep.followed_at or now - sweep.followed_at >= FOLLOW_EVERY)
 

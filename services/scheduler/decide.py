@@ -36,10 +36,10 @@ def as_current(record: PropertyRecord, announcement: Announcement, recorded: Rec
     """Return a property record that hides its listing, with timestamps by which it is not stale, to be published.
 
     `record` is what the MLS has now, and `announcement` is the record as read by the feed's rules. `recorded` is the
-    listing's recorded state, None if it was never recorded. If the listing is displayed, each timestamp of the record
-    that is earlier than the recorded one is replaced by the recorded one: the MLS may write times in another zone than
-    before. A newer event that is recorded meanwhile still wins. If the listing is not displayed, the record is returned
-    unchanged.
+    listing's recorded state, None if it was never recorded. If the recorded listing is displayed, each timestamp of the
+    record that is earlier than the recorded one is replaced by the recorded one: the MLS may write times in another
+    zone than before. A newer event that is recorded meanwhile still wins. If no displayed listing is recorded, the
+    record is returned unchanged.
     """
     if recorded is None or not recorded.is_displayed:
         return record

@@ -54,7 +54,7 @@ class Gauges:
     async def update(self) -> None:
         """Read the stores and set all gauges of every feed; clear them if this scheduler does not hold the lease.
 
-        Raises StoreUnavailable; gauges that are not set by then keep their last values.
+        Raises StoreUnavailable; the gauges that are not set before the error keep their last values.
         """
         if not await self._lease.is_held():
             for gauge in self._gauges:

@@ -63,8 +63,8 @@ class KeylessSweep:
     def _since(self, times: Mapping[str, datetime], missing: Collection[str]) -> datetime:
         """Return from which ModificationTimestamp on records are read to find the missing listings.
 
-        It is the earliest time in `times`, by ListingKey, of a missing listing, but at most eight days ago: the MLS
-        tells of a deletion for seven days only.
+        `times` has the recorded ModificationTimestamps by ListingKey. The result is the earliest time of a missing
+        listing, but at most eight days ago: the MLS tells of a deletion for seven days only.
         """
         now = self._clock()
         return max(min((times[key] for key in missing if key in times), default=now), now - _DELETIONS_TOLD)
@@ -85,9 +85,10 @@ class KeylessSweep:
         return found
 
     async def _has_witness(self, plan: SweepPlan, times: Mapping[str, datetime]) -> bool:
-        """Return True if the MLS has a record of one of the plan's witnesses in the second of its timestamp in `times`.
+        """Return True if the MLS has a record of a witness of the plan, in the second of the witness's time in `times`.
 
-        `times` has the recorded ModificationTimestamps by ListingKey. Without a witness, no listing is taken for gone.
+        `times` has the recorded ModificationTimestamps by ListingKey. If there is no such record, no listing is taken
+        for gone.
         """
         witnesses = {key: times[key] for key in plan.witnesses if key in times}
         return bool((await self._reader.records_at(witnesses)).records)

@@ -164,7 +164,7 @@ class MarketSweep:
     async def _has_witness(self, plan: SweepPlan) -> bool:
         """Return True if the MLS has a record of one of the plan's witnesses, asked for alone.
 
-        Witnesses that the MLS has no record of are removed from the plan.
+        If it has none, no listing is taken for gone. Witnesses that the MLS has no record of are removed from the plan.
         """
         while plan.witnesses:
             if (witness := plan.witnesses[0]) in (await self._reader.records([witness])).records:

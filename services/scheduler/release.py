@@ -133,8 +133,8 @@ class Releaser:
     async def _most_urgent(self, feed: str, limit: int, now: datetime) -> list[DuePhoto]:
         """Return at most `limit` due photos of a feed: a tenth of them the oldest, the others by priority and age.
 
-        A tenth of a small `limit` is less than one photo. Such fractions are added up in memory from call to call,
-        until they make one photo.
+        The tenth is chosen by age alone, so that no priority waits forever. A tenth of a small `limit` is less than one
+        photo: such fractions are added up in memory from call to call, until they make one photo.
         """
         # Fractions add up over the ticks, but ticks without due photos do not: one tick's share is the most.
         self._oldest_owed[feed] = min(
@@ -198,8 +198,8 @@ def _urgency(due: DuePhoto) -> tuple[int, datetime, bool, str, int]:
     """Return the key by which due photos are sorted, the most urgent first.
 
     It compares priority, then due time, then whether the photo is the first of its listing, because search pages show
-    first photos; then ListingKey and order, so that photos of one listing, which are released in one write, stay
-    together.
+    first photos. ListingKey and order come last, so that photos of one listing stay together: they are released in one
+    write.
     """
     is_first = due.photo is due.listing.photos[0]
     return due.photo.priority.rank, due.photo.not_before, not is_first, due.listing.key, due.photo.order

@@ -1,4 +1,4 @@
-"""The times of the daily sweep: once in every local day, also when the clocks change. No I/O."""
+"""The times of the daily sweep: once in every day of the feed's time zone, also when the clocks change. No I/O."""
 
 import hashlib
 from datetime import UTC, date, datetime, time, timedelta
@@ -10,8 +10,8 @@ from shared.domain.feed import Feed
 def start_of(feed: Feed, day: date) -> datetime:
     """Return the time, in UTC, at which the daily sweep of a feed starts on `day`, a day in the feed's time zone.
 
-    If the clocks skip its local time, the sweep starts as if the clocks had not changed (02:00 becomes 03:00 of summer
-    time). If its local time comes twice, the sweep starts at the first.
+    If the clocks skip the local time of the start, the sweep starts as if the clocks had not changed (02:00 becomes
+    03:00 of summer time). If the local time comes twice on that day, the sweep starts at the first.
     """
     local = datetime.combine(day, time.fromisoformat(feed.sweep_at), ZoneInfo(feed.time_zone))
     return local.astimezone(UTC)
@@ -25,7 +25,7 @@ def last_start(feed: Feed, now: datetime) -> datetime:
 
 
 def due_start(feed: Feed, swept: datetime | None, now: datetime) -> datetime | None:
-    """Return the start, in UTC, of the feed's daily sweep that is due at `now`; None if the newest one is finished.
+    """Return the start, in UTC, of the feed's daily sweep that is due at `now`; None if the newest sweep is finished.
 
     `swept` is the start of the last finished sweep, None for a feed that was never swept. If several sweeps were
     missed, only the newest is due.
@@ -37,8 +37,8 @@ def due_start(feed: Feed, swept: datetime | None, now: datetime) -> datetime | N
 def slot(feed: Feed, listing_key: str, start: datetime) -> datetime:
     """Return the time at which a listing has its turn in the daily sweep that begins at `start`.
 
-    It is `start` or up to the feed's `sweep_hours` later. How much later depends on a hash of the ListingKey only, so
-    it is the same in every sweep, and the listings of a feed are spread evenly.
+    The time is `start` or up to the feed's `sweep_hours` later. How much later depends on a hash of the ListingKey
+    only: so it is the same in every sweep, and the listings of a feed are spread evenly.
     """
     share = int.from_bytes(hashlib.sha256(listing_key.encode()).digest()[:6]) / 2**48
     return start + timedelta(hours=feed.sweep_hours * share)

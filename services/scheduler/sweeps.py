@@ -168,9 +168,9 @@ class Sweeper:
         """Write to the feed's sweep state that the MLS failed with `error`, and when to try again; count and log it.
 
         After an incomplete market, only the next comparison waits, for an hour or more; changes are still followed.
-        After any other failure, the MLS gets no request until the next try. The time until then doubles with each
-        failure, from half a minute to an hour, and is at least as long as the MLS asks. `run` is the sweep that was
-        under way, None if there was none; a sweep that an operator requested ends with the failure.
+        After any other failure, the MLS gets no request until the next try. The wait doubles with each failure, from
+        half a minute to an hour, and is at least as long as the MLS asks. `run` is the sweep that was under way, None
+        if there was none; a sweep that an operator requested ends with the failure.
         """
         sweep = await self._record.read()
         is_incomplete = error.failure is MlsFailure.INCOMPLETE

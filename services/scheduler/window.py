@@ -54,8 +54,8 @@ class Window:
         """Return a new window with the throughput averaged anew; called when `in_flight` photos were counted at `now`.
 
         If fewer photos are in flight than before, the difference counts as finished since `at`. If none was in flight
-        before, or no time has passed, only time and count change. If the window was full and no photo is in flight now,
-        the throughput grows by a quarter, because downloaders had to wait and might have finished more.
+        before, or no time has passed, only `at` and `in_flight` change. If the window was full and no photo is in
+        flight now, the throughput grows by a quarter, because downloaders had to wait and might have finished more.
         """
         seconds = (now - self.at).total_seconds()
         if seconds <= 0 or self.in_flight == 0:

@@ -1,1 +1,1 @@
-"""Reads property records from the RESO Web API of a feed's MLS, authorised, within limits, and in its dialect."""
+"""Reads property records from the RESO Web API of a feed's MLS: with a token, within limits, in the MLS's dialect."""

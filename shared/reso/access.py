@@ -12,7 +12,7 @@ from shared.stores import mongo
 
 @dataclass(frozen=True, slots=True)
 class ApiAccess:
-    """Holds what one process needs for requests to the APIs of all feeds."""
+    """Holds what one process needs for requests to the APIs of all feeds: the budget that counts them, and tokens."""
 
     budget: OriginBudget
     """Counts the requests to all APIs."""
@@ -22,7 +22,7 @@ class ApiAccess:
 
     @classmethod
     def of(cls, database: mongo.Database, budget: OriginBudget, worker: str) -> "ApiAccess":
-        """Return the access of the process named `worker`, whose tokens are stored in `database`.
+        """Return the ApiAccess of the process named `worker`, with the tokens that are stored in `database`.
 
         `budget` must be the only OriginBudget of the process. A second one would take the slots of the first for slots
         of an earlier run, and free them.

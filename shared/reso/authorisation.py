@@ -1,4 +1,4 @@
-"""Authorises requests to the RESO Web API of one feed's MLS."""
+"""Gives requests to the RESO Web API of one feed's MLS the token that the MLS asks for."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -65,7 +65,8 @@ PLAINEST = Dialect(
 def relaxed(dialect: Dialect) -> Iterator[Dialect]:
     """Yield dialects to try after the MLS refused a query in `dialect`, the likeliest to be accepted first.
 
-    Each differs from `dialect` in one fact, or in `has_in` and `max_terms` together. Some may be equal to `dialect`.
+    Each differs from `dialect` in one fact, or in `has_in` and `max_terms` together. Some may be equal to `dialect`:
+    the caller sends no query twice.
     """
     yield replace(dialect, expands=False)
     for spelling in StatusSpelling:
@@ -85,10 +86,11 @@ def relaxed(dialect: Dialect) -> Iterator[Dialect]:
 
 
 def restorations(accepted: Dialect, wanted: Dialect, name: str) -> Sequence[Dialect]:
-    """Return dialects to try that equal `accepted` except in the field `name`, which is set back towards `wanted`.
+    """Return dialects to try, each equal to `accepted` but for the field `name`.
 
-    The first dialect has the value that `wanted` has. If the value is a number, dialects with smaller numbers follow.
-    `accepted` is a dialect in which the MLS accepted a query, and `wanted` is the one in which it refused the query.
+    In the first dialect, the field has the value that it has in `wanted`. If the value is a number, dialects with
+    smaller numbers follow, the largest first. The MLS accepted a query in the dialect `accepted`, and refused it in
+    `wanted`.
     """
     best: Any = getattr(wanted, name)
     values = [best, *(step for step in _STEPS.get(name, ()) if step < best)]

@@ -34,7 +34,7 @@ class DialectClient:
 
         Pages are requested until the MLS has no more rows. A short page, or a page without a next link, is not taken
         for the last page, because an MLS may leave out rows without saying so. Raises MlsUnavailable if the MLS gives
-        no usable answer; its failure is INCOMPLETE if the MLS gives the same rows again and again.
+        no usable answer; its `failure` is INCOMPLETE if the MLS gives the same rows again and again.
         """
         seen, last, read, counts_pages = set[str](), None, 0, False
         while True:

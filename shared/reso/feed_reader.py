@@ -80,7 +80,10 @@ class FeedReader:
         return None
 
     def _learn_from(self, rows: Sequence[Row]) -> None:
-        """Note from property records with all their fields if keys are numbers, and which of `_FLAGS` the MLS has."""
+        """Note whether ListingKeys are numbers, and which of `_FLAGS` the MLS has.
+
+        `rows` are property records with all their fields. Queries write keys that are numbers without quotes.
+        """
         if len(self._flags) < len(_FLAGS):
             self._flags = tuple(flag for flag in _FLAGS if flag in self._flags or any(flag in row for row in rows))
         if not self._knows_keys and any(isinstance(row.get("ListingKey"), int) for row in rows):
@@ -143,7 +146,7 @@ class FeedReader:
         """Return the property records of listings by ListingKey, with photos, whatever their status.
 
         The result also names the listings that the MLS has no record of. Raises MlsUnavailable; if the MLS filters by
-        no ListingKey, its failure is BAD_QUERY, and `filters_keys` is False from then on.
+        no ListingKey, its `failure` is BAD_QUERY, and `filters_keys` is False from then on.
         """
         if not self.filters_keys:
             raise MlsUnavailable(MlsFailure.BAD_QUERY, "the MLS filters by no ListingKey")
@@ -176,9 +179,9 @@ class FeedReader:
         """Ask the MLS for the records of listings by ModificationTimestamp; return the records, with photos.
 
         This is for an MLS that filters by no ListingKey. `times` has the ModificationTimestamp of each listing by
-        ListingKey. For each listing, the MLS is asked for all records of that second. A listing without a record in its
-        second is in `absent` of the result; if the answer is incomplete, the listing is in neither field. Raises
-        MlsUnavailable.
+        ListingKey. For each listing, the MLS is asked for all records of the second of its timestamp. A listing without
+        a record in this second is in `absent` of the result; if the answer is incomplete, the listing is in neither
+        field. Raises MlsUnavailable.
         """
         found, absent = dict[str, PropertyRecord](), set[str]()
         for key, moment in times.items():

@@ -94,7 +94,7 @@ class MlsClient:
         token endpoint, `token` is the TokenIssuer that requests them. `quota` decides when requests are sent; without
         it, two requests are at least `pause_seconds` apart. A failed request is tried again after at least twice
         `pause_seconds`. An answer has at most `max_bytes`, decompressed, and must be complete within `request_seconds`.
-        Tests set these three.
+        Tests set the last three arguments.
         """
         self._root = httpx.URL(feed.reso_url.rstrip("/") + "/")
         self._access = feed.reso
@@ -134,8 +134,8 @@ class MlsClient:
     async def following(self, page: ODataPage) -> AsyncIterator[ODataPage]:
         """Yield the given page, then request and yield the pages that its next links lead to, at most 101 in all.
 
-        Raises MlsUnavailable. A caller that needs more rows sends another query for the rows after the last: a server
-        may implement next links by `$skip`, which ends at 100,000 rows.
+        A caller that needs more rows sends another query, for the rows after the last one: a server may implement next
+        links by `$skip`, which ends at 100,000 rows. Raises MlsUnavailable.
         """
         yield page
         for _ in range(_MAX_LINKS):
@@ -237,7 +237,7 @@ class MlsClient:
 
 
 def _should_retry(error: Exception) -> bool | float:
-    """Return if, and when, a request that failed with `error` is sent again.
+    """Return if, and when, a request that failed with `error` is sent again; called after each failed attempt.
 
     A number is how many seconds to wait, as the MLS's Retry-After says. True means to wait with exponential backoff.
     False means never: another attempt would fail too, or Retry-After is more than 60 seconds.
@@ -254,9 +254,10 @@ def _encoded(options: Mapping[str, str]) -> str:
 
 
 def _with_parameters(url: httpx.URL, parameters: Mapping[str, str]) -> httpx.URL:
-    """Return the URL with each of `parameters` that its query lacks; the rest of the query stays as it is.
+    """Return the URL with the `parameters` added that its query lacks; the rest of the query stays as it is.
 
-    `parameters` are those of every request, by name. An MLS may leave them out of its next links.
+    `parameters` are the query parameters of every request to the MLS, by name. An MLS may leave them out of its next
+    links.
     """
     given = {name.casefold() for name in url.params}
     missing = {name: value for name, value in parameters.items() if name.casefold() not in given}

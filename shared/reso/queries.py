@@ -123,7 +123,7 @@ class ChangesQuery:
         }
 
     def row_id(self, row: Row) -> str:
-        """Return the record's ListingKey and timestamp: if it changes between two pages, both readings are used."""
+        """Return ListingKey and timestamp: if the record changes between two pages, both readings are used."""
         return f"{key_of(row)} {row.get(self.field)}"
 
     def in_order(self, rows: Sequence[Row]) -> bool:

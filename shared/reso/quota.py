@@ -33,8 +33,9 @@ _REQUEST_SECONDS = 60.0
 def api_rules(feed: Feed) -> Feed:
     """Return the limits of the feed's API in the form of a feed, as the origin budget takes them.
 
-    The `name` of the result is the name of the ledger: the feed's own if the vendor counts requests to the API and for
-    photos together, else the feed's name and ":api". No feed has a colon in its name, so no feed has that ledger.
+    The `name` of the result is the name of the ledger. It is the feed's own name if the vendor counts requests to the
+    API and for photos together, else the feed's name and ":api". No feed has a colon in its name, so no feed has that
+    ledger.
     """
     if counts_together(feed):
         return replace(feed, concurrency=_MAX_SLOTS, batch_pause_seconds=0.0, request_timeout_seconds=_REQUEST_SECONDS)
@@ -208,14 +209,17 @@ class ApiQuota:
 def spent(ask_again_at: datetime | None, now: datetime) -> MlsUnavailable:
     """Return the error for a request that the API's limits do not allow before `ask_again_at`.
 
-    It says how many seconds after `now` that is; None in place of a time says that no time is known.
+    Its `wait_seconds` is the time from `now` to `ask_again_at`; None if `ask_again_at` is None.
     """
     wait = max(0.0, (ask_again_at - now).total_seconds()) if ask_again_at else None
     return MlsUnavailable(MlsFailure.QUOTA, "the limits of the MLS's API allow no request now", wait)
 
 
 def _failure_of(error: MlsUnavailable) -> Failure | None:
-    """Return the failure by which the API's ledger is throttled after `error`; None if the MLS did not ask to wait."""
+    """Return the failure to record in the API's ledger after `error`, which throttles the API.
+
+    The result is None if the MLS did not ask to wait.
+    """
     if error.failure is MlsFailure.THROTTLED:
         return Failure(Reason.THROTTLED, wait_seconds=error.wait_seconds)
     if error.wait_seconds is not None and error.failure is MlsFailure.MLS_ERROR:

@@ -16,8 +16,8 @@ _MIN_GROUP_SIZE = 5
 class KeyedRecords:
     """Holds what an MLS answered for some ListingKeys; a key in neither field got no usable answer.
 
-    `records` are the property records by ListingKey. `absent` are the keys of which the MLS has no record, as it
-    answered when it was asked for each of them alone.
+    `records` are the property records by ListingKey. `absent` are the keys that the MLS has no record of: an answer to
+    a query for each of them alone proves that.
     """
 
     records: Mapping[str, PropertyRecord]
@@ -36,8 +36,8 @@ class RecordReader:
     async def read(self, keys: Collection[str]) -> KeyedRecords:
         """Return the records of listings by ListingKey, with photos, whatever their status.
 
-        A key whose record did not come is asked for again, at last alone: an MLS may leave out records without saying
-        so. Only an empty answer for a key alone says that there is no record. Raises MlsUnavailable.
+        A key that gets no record is asked for again, at last alone: an MLS may leave out records without saying so.
+        Only an empty answer for a key alone says that there is no record. Raises MlsUnavailable.
         """
         found, absent = dict[str, PropertyRecord](), set[str]()
         groups = deque([(list(keys), 0)])

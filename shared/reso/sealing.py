@@ -15,7 +15,7 @@ _PURPOSE = b"listing-images: token of an MLS"
 def seal(text: str, secret: str, name: str) -> str:
     """Encrypt a text with a key that is derived from `secret`; return nonce, tag and encrypted text in base 64.
 
-    `name` is authenticated too: `unseal` needs the same name, so that a sealed text cannot be used for another feed.
+    `name` is the name of the feed. `unseal` needs the same name, so that a sealed text cannot be used for another feed.
     """
     cipher = AES.new(_key(secret), AES.MODE_GCM, nonce=secrets.token_bytes(_NONCE_BYTES), mac_len=_TAG_BYTES)
     cipher.update(name.encode())
@@ -24,7 +24,7 @@ def seal(text: str, secret: str, name: str) -> str:
 
 
 def unseal(sealed: str, secret: str, name: str) -> str | None:
-    """Return the text that `seal` encrypted; None if it was sealed with another secret or name, or changed since."""
+    """Return the text that `seal` encrypted; None if the secret or the name is another, or `sealed` was changed."""
     try:
         data = base64.b64decode(sealed, validate=True)
         nonce, tag, encrypted = data[:_NONCE_BYTES], data[_NONCE_BYTES:_HEAD_BYTES], data[_HEAD_BYTES:]

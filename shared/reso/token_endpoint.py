@@ -1,4 +1,4 @@
-"""Requests a token from the OAuth 2 token endpoint of an MLS (RFC 6749, 4.3 and 4.4)."""
+"""Requests a token from the OAuth 2 token endpoint of an MLS (RFC 6749, sections 4.3 and 4.4)."""
 
 import asyncio
 import re

@@ -168,7 +168,7 @@ class TokenIssuer:
 def secret_of(feed: Feed, secrets: Mapping[str, str], key: str) -> str:
     """Return the value of the environment variable that the feed's setting `key` names, such as `reso_password_env`.
 
-    `secrets` are values by variable. Raises MlsUnavailable if the variable is not set.
+    `secrets` are the values of environment variables by name. Raises MlsUnavailable if the variable is not set.
     """
     name = feed.reso_secret_names[key]
     if not secrets.get(name):
