@@ -1,4 +1,4 @@
-"""Measures eight workers that share an origin budget: how much of the rate they use, and ledger writes a request."""
+"""Measures eight workers that share an origin budget: the rate that they reach, and ledger writes for each request."""
 
 import asyncio
 import random
@@ -35,7 +35,7 @@ FEEDS = {
 
 @dataclass
 class CountedLedgers:
-    """The ledgers in MongoDB as one worker uses them: passes its calls on, and counts reads and writes."""
+    """Passes one worker's calls to the store of ledgers in MongoDB, and counts reads and writes."""
 
     ledgers: Ledgers
     reads: int = 0
@@ -122,9 +122,10 @@ async def _measure(servers: Servers, feed: Feed, *, batch_size: int, has_viewed:
 
 
 async def _fetch_routine(worker: OriginBudget, feed: Feed, batch_size: int, measured: Measured) -> None:
-    """Take batches of routine photos until the end of the run, as a downloader does; add the requests to `measured`.
+    """Ask for batches of routine photos until the end of the run, as a downloader does.
 
-    After a refusal, wait until the time at which the budget says to ask again.
+    The time of each request is added to `measured.sent`. If the budget grants no request, wait until the time at which
+    it says to ask again.
     """
     running: set[asyncio.Task[None]] = set()
     while time.monotonic() < measured.until:
@@ -138,9 +139,10 @@ async def _fetch_routine(worker: OriginBudget, feed: Feed, batch_size: int, meas
 
 
 async def _fetch_viewed(worker: OriginBudget, feed: Feed, measured: Measured) -> None:
-    """Take and fetch a viewed photo about once a second, until 2 s before the end of the run that `measured` describes.
+    """Fetch a viewed photo about once a second, until 2 s before the end of the run that `measured` describes.
 
-    Adds to `measured.viewed_waits`, for each photo, the seconds from asking `worker` for it to sending its request.
+    For each photo, `measured.viewed_waits` gets the seconds from asking the origin budget to sending the request.
+    `worker` is the origin budget as one worker uses it.
     """
     while time.monotonic() < measured.until - 2:
         await asyncio.sleep(0.5 + random.random())

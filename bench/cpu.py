@@ -10,9 +10,11 @@ from tests.system import System
 
 
 def seconds_by_process(whole: System, servers: Servers, origin: str) -> dict[str, float]:
-    """Return the CPU seconds so far of the downloader, of its encoders, of the scheduler, and of each server.
+    """Return how many CPU seconds each process has used since its start, by the process's name in words.
 
-    `origin` is the host and port of the photos' origin. Servers that are no process of this machine are left out.
+    The processes are the downloader, its encoders (the child processes that encode photos), the scheduler, the servers
+    and the origin's nginx. Servers that run on another machine are left out. A server is found by its port; `origin` is
+    the host and port of the photos' origin.
     """
     downloader, scheduler = (psutil.Process(whole.pid(name)) for name in ("downloader", "scheduler"))
     listening = dict(_listening())
@@ -32,7 +34,10 @@ def seconds_by_process(whole: System, servers: Servers, origin: str) -> dict[str
 
 
 def per_photo(before: Mapping[str, float], after: Mapping[str, float], photos: int) -> dict[str, float]:
-    """Return the milliseconds a photo that each process used between two results of `seconds_by_process`."""
+    """Return how many CPU milliseconds for each photo each process used between two results of `seconds_by_process`.
+
+    `photos` is the number of photos that were downloaded between the two results.
+    """
     return {name: 1_000 * (seconds - before.get(name, 0.0)) / photos for name, seconds in after.items()}
 
 

@@ -100,7 +100,10 @@ async def _plain(database: Database) -> float:
 
 
 async def _insert_attempts(database: Database) -> None:
-    """Insert an attempt for each listing, spread over the last hour, one in ten of them failed; create all indexes."""
+    """Insert an attempt for each listing, at times spread over the last hour, and create all indexes.
+
+    One in ten of the attempts failed.
+    """
     now = utc_now()
     for first in range(0, ATTEMPTS, 1_000):
         await database["attempts"].insert_many(

@@ -33,7 +33,7 @@ requests_per_second = 0.1
 
 
 async def run(servers: Servers) -> list[Row]:
-    """Measure a burst of new listings, the same listings again, and the same with newer photos.
+    """Measure three bursts: new listings, the same listings unchanged, and the same listings with newer photos.
 
     Return the table's rows.
     """
@@ -63,9 +63,10 @@ async def run(servers: Servers) -> list[Row]:
 
 
 async def _burst(whole: System, scheduler: psutil.Process, changed_at: str) -> tuple[float, float]:
-    """Publish all listings with their times set to `changed_at`, and wait until scheduler and janitor recorded them.
+    """Publish all listings, with `changed_at` as all their times, and wait until both services have recorded them.
 
-    Return how many listings were recorded a second, and the peak of the scheduler's resident memory in bytes.
+    The services are the scheduler and the janitor. `scheduler` is the scheduler's process. Return how many listings
+    were recorded a second, and the peak of the scheduler's resident memory in bytes.
     """
     values = [_event(number, changed_at) for number in range(LISTINGS)]
     before = await _recorded(whole)
@@ -88,7 +89,7 @@ async def _burst(whole: System, scheduler: psutil.Process, changed_at: str) -> t
 
 
 async def _recorded(whole: System) -> list[float]:
-    """Return how many announcements the scheduler and the janitor have recorded, in this order, by their metrics."""
+    """Return two numbers of announcements from metrics: those that the scheduler has counted, then the janitor's."""
     counts = []
     for name in ("scheduler", "janitor"):
         text = (await whole.http.get(f"{whole.url(name)}/metrics")).text
@@ -110,7 +111,10 @@ async def _one_by_one(listings: mongo.MongoListings, feed: Feed) -> float:
 
 
 async def _photo_by_photo(database: mongo.Database, feed: Feed) -> float:
-    """Return how many listings a second are recorded with a document for each photo and a write for each change."""
+    """Return how many listings a second are recorded by a naive design.
+
+    The design has a document for each photo, and writes each changed photo by a command of its own.
+    """
     photos = database["plain_photos"]
     await photos.create_index("listing_key")
     began = time.monotonic()

@@ -130,10 +130,11 @@ async def _compared(
 
 
 def _cpu_rows(form: str, runs: Sequence[Run], fetching: float, plain_rate: float) -> list[Row]:
-    """Return a row for each process, with the CPU of a photo in the less disturbed run, and one for the downloader.
+    """Return rows with the CPU milliseconds for each photo: of each process, of all, and of the downloader's own work.
 
-    `fetching` is how many milliseconds of the downloader's CPU the request alone takes, and `plain_rate` is how many
-    photos a second the Pillow script makes, which says how fast the machine is.
+    The numbers are those of the run that used the least CPU. `form` is the format of the variants. The downloader's own
+    work is without `fetching`, the CPU milliseconds of fetching a photo. `plain_rate` is how many photos a second the
+    Pillow script makes, which says how fast the machine is.
     """
     best = min(runs, key=lambda run: sum(run.cpu.values()))
     rows = [Row(f"{form}: CPU of {process}", ms, "ms/photo") for process, ms in best.cpu.items()]
@@ -147,7 +148,7 @@ def _cpu_rows(form: str, runs: Sequence[Run], fetching: float, plain_rate: float
 
 
 def _mean(rates: Sequence[float]) -> float:
-    """Return the photos per second over several runs of equally many photos."""
+    """Return the photos per second over several runs together. Each run has equally many photos."""
     return len(rates) / sum(1 / rate for rate in rates)
 
 
@@ -173,7 +174,7 @@ async def _ours(servers: Servers, folder: Path, photos: Origin, feeds: str, vari
 async def all_recorded(whole: System, database: mongo.Database, photos: int, seconds: float = 900) -> None:
     """Wait until `photos` photos in `database` are recorded as downloaded; ask with a cheap query every 0.1 s.
 
-    `whole` is the running system whose database it is. An error is raised after `seconds`.
+    `whole` is the running system that uses `database`. An error is raised after `seconds`.
     """
 
     async def is_complete() -> bool:
@@ -186,10 +187,10 @@ async def all_recorded(whole: System, database: mongo.Database, photos: int, sec
 
 
 def _in_new_process(work: object, photos: Origin) -> float:
-    """Return the number that `work(feeds, urls)` returns in a new process, whose CPU time then has no other work in it.
+    """Call `work(feeds, urls)` in a new process, and return the number that it returns.
 
-    `work` is a function that can be pickled; `feeds` is the text of a feeds.toml for the origin `photos`, and `urls`
-    are the URLs of its photos.
+    The CPU time of the new process is then that of `work` alone. `work` is a function that can be pickled. `feeds` is
+    the text of a feeds.toml for the origin `photos`, and `urls` are the URLs of the origin's photos.
     """
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return float(pool.submit(work, photos.feeds_toml(), list(photos.urls)).result())  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """Images removed per second, compared with a removal photo by photo, and with deletions of objects alone.
 
-The memory is the growth of the janitor to its peak. With 50,000 images the benchmark takes some minutes on two cores,
-mostly to store the objects first.
+The memory measured is the growth of the process, with the janitor's parts in it, to its peak. With 50,000 images the
+benchmark takes some minutes on two cores, mostly to store the objects first.
 """
 
 import asyncio
@@ -72,7 +72,7 @@ async def run(servers: Servers) -> list[Row]:
 
 
 class _Parts:
-    """The parts of a janitor that the benchmark uses, on the real servers of a namespace."""
+    """The parts of a janitor that the benchmark runs in its own process, with the real servers of a namespace."""
 
     def __init__(self, namespace: Namespace, database: mongo.Database, objects: MinioObjects) -> None:
         self.renderer, registry = Renderer("https://cdn.example.com"), CollectorRegistry()
@@ -123,7 +123,10 @@ async def _raw(objects: MinioObjects, listings: Sequence[Listing]) -> float:
 
 
 async def _photo_by_photo(parts: _Parts, listings: Sequence[Listing]) -> float:
-    """Return how many images are removed a second if objects, evidence, event and record are handled photo by photo."""
+    """Return how many images are removed a second if each photo is removed by calls of its own.
+
+    These calls delete the photo's objects, add its evidence, publish its event, and write its listing.
+    """
     await _store(parts.objects, listings)
     await parts.listings.write(listings)
     began = time.monotonic()
@@ -151,7 +154,7 @@ async def _photo_by_photo(parts: _Parts, listings: Sequence[Listing]) -> float:
 async def _rounds(parts: _Parts, listings: list[Listing]) -> tuple[float, float]:
     """Return how many images the janitor's sweep removes a second, and the MB by which this process grew to its peak.
 
-    The list `listings` is emptied once its listings are written, so that its memory is not counted.
+    The list `listings` is emptied once its listings are written, so that the memory of the listings is not counted.
     """
     await _store(parts.objects, listings)
     for first in range(0, len(listings), 50):

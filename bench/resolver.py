@@ -197,7 +197,7 @@ async def _fill(namespace: Namespace) -> None:
 async def _naive(namespace: Namespace, constant: Path) -> AsyncIterator[str]:
     """Run the server of `bench.naive` on the namespace's database during the context, and yield its address.
 
-    `constant` is the file with the bytes that it answers to `/bare`.
+    `constant` is the file with the bytes that the server answers to `/bare`.
     """
     port = ports.choose(set())
     command = ["-m", "bench.naive", str(port), namespace.servers.mongo, namespace.db, str(constant)]
@@ -252,8 +252,8 @@ end
 async def _p99(server: str, pages: Sequence[str]) -> float:
     """Return the 99th percentile, in ms, of the times in which a server answers search pages at a steady rate.
 
-    `pages` are the bodies of the requests, sent in turn; none waits for the answer to another. Each time counts from
-    when its request was to be sent.
+    `pages` are the bodies of the requests, which are sent in turn. No request waits for the answer to another. Each
+    time is measured from the moment at which the steady rate wants the request sent.
     """
     seconds: list[float] = []
     loop = asyncio.get_running_loop()

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A result and its baseline, which `against` names. `baseline` is None if there is nothing to compare with."""
+    """A result of a benchmark, and the baseline to compare it with; `baseline` is None if there is none.
+
+    `against` says in words what the baseline is.
+    """
 
     name: str
     value: float

@@ -82,29 +82,29 @@ async def load(database: Database) -> None:
 
 
 def _token(number: int) -> bytes:
-    """Return eight hex digits, different for each number below 2**32; those of following numbers are in no order."""
+    """Return eight hex digits that replace `_TOKEN` in the ids of listing `number`.
+
+    They differ for each number below 2**32, and are in no order, so that ids are spread over the indexes as real ones.
+    """
     return b"%08x" % (number * 2_654_435_761 % 2**32)
 
 
 def _from_template(template: bytes, number: int, now: datetime) -> bytes:
-    """Return a copy of `template`, the BSON of a listing, as the document of listing `number`, by replacing bytes.
+    """Return the BSON document of listing `number`: a copy of `template` in which bytes are replaced.
 
-    The ids are its own, and its photos became due at another time within the day before `now`.
+    Listing `number` gets ids of its own. Its photos became due at a time of their own within the day before `now`.
     """
     since = now - timedelta(seconds=60, milliseconds=number * 7_919 % 86_400_000)
     return template.replace(_TOKEN.encode(), _token(number)).replace(_date(_SINCE), _date(since))
 
 
 def _date(moment: datetime) -> bytes:
-    """Return a time as the eight bytes by which BSON encodes it."""
+    """Return a time as the eight bytes by which BSON encodes it: milliseconds since 1970."""
     return struct.pack("<q", round(moment.timestamp() * 1000))
 
 
 def _templates(now: datetime) -> Iterator[Listing]:
-    """Yield the 200 listings that are the models of all others.
-
-    Their due photos, holds, discards and removals differ.
-    """
+    """Yield 200 listings, of which all others are copies. They differ in due photos, holds, discards and removals."""
     for index in range(200):
         held = [_held(number, now) for number in range(PHOTOS)]
         if index % 2:
@@ -167,7 +167,10 @@ async def _size(database: Database) -> list[Row]:
 
 
 class Timed:
-    """Passes calls to the listings in MongoDB, and appends how long each took to `milliseconds`, by method name."""
+    """Passes method calls to the store of listings in MongoDB, and measures each call.
+
+    `milliseconds` has the durations of the calls by the method's name.
+    """
 
     def __init__(self, listings: MongoListings) -> None:
         self._listings = listings
@@ -194,22 +197,23 @@ class MemoryBroker(Broker):
         self.values: list[bytes] = []
 
     async def publish(self, records: Iterable[Outgoing]) -> None:
-        """Keep the records' values in memory, in this order."""
+        """Keep the values of the records in memory for `take`, in the order of the records; send nothing to Kafka."""
         self.values += [record.value or b"" for record in records]
 
     async def ping(self) -> None:
-        """Do nothing: this broker is always available."""
+        """Do nothing: the broker in memory is always available, so BrokerUnavailable is never raised."""
 
     def take(self) -> list[Mapping[str, str]]:
-        """Return the data of all events published since the last call, oldest first, and forget them."""
+        """Return the data of all events that were published since the last call, oldest first."""
         values, self.values = self.values, []
         return [orjson.loads(value)["data"] for value in values]
 
 
 async def _ticks(database: Database) -> list[Row]:
-    """Run a scheduler's ticks by a simulated clock, while photos are recorded as downloaded at the feed's rate.
+    """Run the release loop of a scheduler step by step (a tick is one step), and return the table's rows.
 
-    Return the rows of the table: how long ticks and their queries take, and how much this process grew.
+    Photos are recorded as downloaded at the feed's rate, and the clock is simulated. The rows say how long ticks and
+    their queries take, and how much the memory of this process grew.
     """
     listings, broker, moment = MongoListings(database, RENDERER), MemoryBroker(), [utc_now()]
     timed, process = Timed(listings), psutil.Process()
@@ -327,10 +331,10 @@ async def _measured(database: Database, name: str) -> list[Row]:
 
 
 async def _examined(database: Database, query: Callable[[], Awaitable[object]]) -> tuple[int, int, str]:
-    """Run `query`, and return how many index keys and documents MongoDB read for it, and its plans in words.
+    """Call `query`, and return how many index keys and documents MongoDB read for it, and the query plans in words.
 
-    `query` sends one or more queries to the collection `listings` of `database`. The numbers are those of MongoDB's
-    profiler, which is switched on meanwhile.
+    `query` sends one or more queries to the collection `listings` of `database`. MongoDB's profiler is switched on
+    during the call, and gives the numbers.
     """
     await database.command("profile", 2)
     await query()

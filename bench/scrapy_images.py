@@ -9,12 +9,12 @@ from scrapy.crawler import CrawlerProcess
 
 
 class Photos(scrapy.Spider):  # type: ignore[misc]
-    """A spider that yields an item for each URL."""
+    """A Scrapy spider that gives an item for each URL to the ImagesPipeline, which downloads the photo at the URL."""
 
     name = "photos"
 
     async def start(self):  # type: ignore[no-untyped-def]
-        """Yield all items for the pipeline; no page is crawled."""
+        """Yield an item for each URL. Scrapy calls this once at the start; the spider requests no page itself."""
         for url in self.urls:
             yield {"image_urls": [url]}
 

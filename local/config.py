@@ -61,9 +61,10 @@ def prepare(home: Path, given: Mapping[str, str], *, with_services: bool) -> Sta
 
 
 def _given_in_files(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the values of the settings whose files `given` names, by variable. Raises LocalError.
+    """Return the values of the settings that are given in files, by the settings' variables.
 
-    `given` are environment variables; IMAGES_MONGO_FILE, for example, names the file of IMAGES_MONGO.
+    `given` are environment variables; IMAGES_MONGO_FILE, for example, names the file with the value of IMAGES_MONGO.
+    Raises LocalError if a file cannot be read.
     """
     names = [_variable(name) for name in Settings.model_fields if may_be_in_file(name)]
     try:
@@ -97,9 +98,9 @@ def saved_settings(home: Path) -> dict[str, str]:
 
 
 def saved_ports(home: Path) -> dict[str, int]:
-    """Return the ports that the last `make up` chose, by the name of the port: those in `home`/ports.json.
+    """Return the ports that the last `make up` chose and wrote to `home`/ports.json, by the names of the ports.
 
-    The result is empty if that file does not exist or cannot be read.
+    The result is empty if the file does not exist or is not JSON.
     """
     try:
         return dict(json.loads((home / "ports.json").read_text()))
@@ -119,15 +120,15 @@ def saved(home: Path) -> StackConfig | None:
 
 
 def _token(home: Path, name: str) -> str:
-    """Return the value of a variable of a token: that of the last `make up`, saved in `home`, else a new random one.
+    """Return the token of the variable `name` that the last `make up` saved in `home`, else a new random token.
 
-    A new token is not saved here.
+    A new token is not saved by this call.
     """
     return saved_settings(home).get(name) or secrets.token_urlsafe(18)
 
 
 def port_variable(service: str) -> str:
-    """Return the name of the variable that holds a service's port: `IMAGES_RESOLVER_PORT` for `resolver`."""
+    """Return the name of the environment variable of a service's port: `IMAGES_RESOLVER_PORT` for `resolver`."""
     return f"IMAGES_{service.upper()}_PORT"
 
 
@@ -155,19 +156,21 @@ def _addresses(chosen: Mapping[str, int]) -> dict[str, str]:
 def _names_own_server(home: Path, name: str, value: str) -> bool:
     """Return True if the variable `name` names a server, and its value is the address of this stack's own server.
 
-    A shell that has loaded stack.env has such a variable. It must not count as given, or that server would not start.
+    A shell that has loaded stack.env has such a variable. The variable must not count as given by the operator, or the
+    stack would take the server for one that runs elsewhere, and would not start it.
     """
     chosen = saved_ports(home)
     return name in SERVER_VARIABLES and bool(chosen) and value == _addresses(chosen)[name]
 
 
 def _given_ports(home: Path, given: Mapping[str, str]) -> dict[str, int]:
-    """Return the port of each service whose port variable is in `given` (variables by name), by the service's name.
+    """Return the ports that environment variables give to services, by the service's name.
 
-    A service without such a variable, or with one that is no port number, is left out.
+    `given` are the environment variables. A service without a port variable is left out, and so is one whose variable
+    is no port number.
 
     Raises:
-        LocalError: another program listens on a port, or two services have the same.
+        LocalError: another program listens on a given port, or two services have the same port.
     """
     given_ports = {name: int(value) for name in SERVICES if _is_port(value := given.get(port_variable(name), ""))}
     for name, port in given_ports.items():
@@ -187,9 +190,10 @@ def _is_port(text: str) -> bool:
 
 
 def _choose_ports(home: Path, given_ports: Mapping[str, int]) -> dict[str, int]:
-    """Return a port, by name, for every port of the servers and for each service whose port is not in `given_ports`.
+    """Choose the ports of the servers, and of each service that is not in `given_ports`; return them by name.
 
-    Ports of the last start are kept where possible.
+    `given_ports` has ports by the service's name, which no other program gets. Ports of the last start are kept where
+    possible.
     """
     names = [port for group in servers.PORTS.values() for port in group]
     names += [name for name in SERVICES if name not in given_ports]
@@ -236,7 +240,7 @@ def _save(home: Path, chosen: Mapping[str, int], settings: Mapping[str, str]) ->
 def _replace(file: Path, text: str) -> None:
     """Write a file in one step, so that no reader sees half of it.
 
-    Only its owner can read it, because the text may hold passwords.
+    Only the file's owner can read the file, because the text may hold passwords.
     """
     draft = file.with_suffix(".new")
     draft.touch(mode=0o600)

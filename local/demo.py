@@ -144,7 +144,7 @@ async def _withdraw(http: httpx.AsyncClient, demo: Demo, key: str) -> None:
 async def _follow(listings: mongo.MongoListings, wanted: int) -> tuple[FeedCounts, float]:
     """Show a progress bar until `wanted` photos are downloaded or failed and none is in flight or due within a minute.
 
-    Return the feed's counts after that, and how many seconds it took. Raises LocalError after ten minutes.
+    Return the feed's counts at that time, and how many seconds it took. Raises LocalError after ten minutes.
     """
     began = time.monotonic()
     progress = Progress(
@@ -179,9 +179,9 @@ async def _follow(listings: mongo.MongoListings, wanted: int) -> tuple[FeedCount
 
 
 async def _until(is_done: Callable[[], Awaitable[bool]], what: str) -> None:
-    """Wait until `is_done`, asked every 0.25 s, returns True.
+    """Call `is_done` every 0.25 s, until it returns True.
 
-    After ten minutes, raise a LocalError: "waited … for `what`".
+    After ten minutes, raise a LocalError. Its message names `what` was waited for.
     """
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):

@@ -167,7 +167,7 @@ class Process:
 def lock(home: Path, report: Report) -> Iterator[None]:
     """Hold the lock of the directory `home` during the context, so that only one command starts or stops its processes.
 
-    While another command holds the lock, wait for it without a time limit, and tell `report` so.
+    If another command holds the lock, call `report` with a message, and wait for the lock without a time limit.
     """
     home.mkdir(parents=True, exist_ok=True)
     with (home / "lock").open("w") as file:
@@ -181,7 +181,7 @@ def lock(home: Path, report: Report) -> Iterator[None]:
 
 @contextlib.contextmanager
 def try_lock(home: Path) -> Iterator[bool]:
-    """Hold the lock of the directory `home` during the context if no command holds it; yield True if so, else False."""
+    """Hold the lock of the directory `home` during the context, and yield True; yield False if a command holds it."""
     with (home / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -201,9 +201,10 @@ def ensure(
 ) -> list[str]:
     """Start the programs that do not run, wait until all of them are ready, and return the names of those started.
 
-    A process that runs with another command, settings or files than its program has now is restarted. `home` is the
-    directory of pid files and logs, `directory` the working directory of the programs. `report` gets a line of text for
-    each step. All must be ready within `seconds`. If all run already, the result is empty.
+    A process that was started with another command, other settings or other files than its program has now is
+    restarted. `home` is the directory of pid files and logs, `directory` the working directory of the programs.
+    `report` is called with a line of text for each step. All programs must be ready within `seconds`. If all run
+    already, the result is empty.
 
     Raises:
         LocalError: a program ended or is not ready in time; the message holds the end of its log.
@@ -234,10 +235,10 @@ def _await_answers(
 ) -> None:
     """Wait until all programs are ready, and report each of them that was just started when it is ready.
 
-    `logs` has, by the name of each program that was started, the size of its log before that; `home` is the directory
-    of the logs. `began` is when the start began, by the monotonic clock. `report` gets a line of text for each of them,
-    and one every 5 s while any is not ready. Raises LocalError if a program ends, or is not ready `seconds` after
-    `began`.
+    `logs` maps the name of each program that was just started to the size of its log before the start. `home` is the
+    directory of the logs. `began` is when the start began, by the monotonic clock. `report` is called with a line of
+    text for each program that becomes ready, and every 5 s with the names of those that are not ready yet. Raises
+    LocalError if a program ends, or is not ready `seconds` after `began`.
     """
     waiting = list(programs)
     reminder = 5.0
@@ -260,9 +261,9 @@ def _await_answers(
 def _answers(program: Program, home: Path, logs: Mapping[str, int], *, overdue: bool) -> bool:
     """Return True if a program runs and is ready for requests, False if it is still starting.
 
-    `logs` has the size of the log before the start, by the name of each program that was started: the error's message
-    quotes only what was written since. `home` is the directory of the logs. `overdue` is True once the time to start is
-    over.
+    `logs` maps the name of each program that was just started to the size of its log before the start: the error's
+    message quotes only later lines. `home` is the directory of the logs. `overdue` is True once the program has had its
+    full time to start.
 
     Raises:
         LocalError: the program has ended, or is not ready although it is `overdue`.
@@ -307,7 +308,7 @@ def _signal(process: psutil.Process, number: int) -> None:
 def _kill_group(process: psutil.Process) -> None:
     """Kill a process and its children.
 
-    They are one process group, because `Process.start` made the process its leader.
+    The process and its children are one process group, because `Process.start` made the process the group's leader.
     """
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -320,7 +321,10 @@ def _await_end(running: Iterable[tuple[Process, psutil.Process]], seconds: float
 
 
 def _started(pid: int) -> float:
-    """Return the seconds from the machine's boot to the start of process `pid`. Setting the clock changes nothing."""
+    """Return the seconds from the machine's boot to the start of process `pid`.
+
+    They stay the same if somebody sets the machine's clock.
+    """
     return psutil.Process(pid).create_time() - psutil.boot_time()
 
 

@@ -50,9 +50,9 @@ def up(
 ) -> Mapping[str, str]:
     """Start the servers and services that do not run, wait until all are ready, and return the settings in force.
 
-    The result holds every IMAGES_* variable with its value. Those in `given` win over values that the stack would
-    choose; variables of other names in it are passed on to the services. `home` is the directory of data and logs;
-    `report` gets a line for each step.
+    The result holds every IMAGES_* variable with its value. `given` are environment variables: the IMAGES_* variables
+    win over the values that the stack chooses, and the others are passed on to the services. `home` is the directory of
+    data and logs. `report` is called with a line of text for each step.
 
     Raises:
         LocalError: a program cannot start, or a setting is wrong; the message says what to do. Another call starts
@@ -82,7 +82,7 @@ def up(
 def down(home: Path = HOME, report: Report = print) -> None:
     """Stop all programs with a pid file in `home`. All data stays.
 
-    The supervisor is stopped first, then the services and others, then the servers.
+    The supervisor is stopped first, then all other programs but the servers, then the servers.
     """
     with lock(home, report):
         stopped = stop([Process(supervisor.NAME, home)])
@@ -106,9 +106,9 @@ def given_settings() -> dict[str, str]:
 def status(home: Path = HOME) -> list[tuple[str, str, str, str]]:
     """Return (name, state, pid, address) of each server and service; pid and address may be empty.
 
-    The state is `ready`, `not ready`, `stopped`, or `elsewhere` for a server that a setting names. Other
-    running programs with a pid file in `home`, such as the demo's, have the state `running`. The list is empty before
-    the first `up`.
+    The state is `ready`, `not ready` or `stopped`; a server that a setting names in place of the stack's own is
+    `elsewhere`. Other running programs with a pid file in `home`, such as the demo's, have the state `running`. The
+    list is empty before the first `up`.
     """
     stack = config.saved(home)
     if stack is None:
@@ -172,8 +172,8 @@ def _preparing(
 ) -> Iterator[None]:
     """Run `command`, which creates topics, buckets and indexes, during the context, and wait for its end at the exit.
 
-    Its environment is that of this process, with `given` and, above both, `settings` (variables by name). `services`
-    are the programs that are started in the context; their pid files are in `home`.
+    The command gets the environment of this process with the variables `given` and `settings`; `settings` win over the
+    others. `services` are the programs that the caller starts in the context; their pid files are in `home`.
 
     Raises:
         LocalError: the command failed, even if an error was raised in the context. The services are stopped then, so
@@ -193,7 +193,7 @@ def _preparing(
 
 
 def _print_status(home: Path) -> int:
-    """Print a table of all servers and services. Return the exit code: 0 if none is stopped or not ready, else 1."""
+    """Print a table of all servers and services. Return the exit code: 0 if all are running and ready, else 1."""
     rows = status(home)
     if not rows:
         print(f"nothing was ever started in {home}; `up` starts it")
@@ -204,12 +204,12 @@ def _print_status(home: Path) -> int:
 
 
 def _show_logs(home: Path, names: Sequence[str], *, follow: bool) -> int:
-    """Print the last 50 lines of the logs of these programs, of all if `names` is empty.
+    """Print the last 50 lines of the logs of these programs; of all programs if `names` is empty.
 
-    Return the exit code of `tail`. With `follow`, go on to print new lines until interrupted, and return 0.
+    Return the exit code of `tail`. With `follow`, print new lines too until interrupted, and return 0.
 
     Raises:
-        LocalError: there is no log of a name, or none at all.
+        LocalError: one of `names` has no log, or there are no logs yet.
     """
     logs = {path.stem: path for path in sorted((home / "logs").glob("*.log"))}
     if unlogs := [name for name in names if name not in logs]:
@@ -246,8 +246,8 @@ def _arguments() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, such as `up`, and return the exit code: 0 if it worked, 1 if not, 130 if interrupted.
 
-    `arguments` are the words of the command line, by default those of this process. `status` returns 1 also if a
-    program is not ready.
+    `arguments` are the words of the command line, by default those of this process. The exit code of the command
+    `status` is 0 only if all programs are running and ready.
     """
     options = _arguments().parse_args(arguments)
     home: Path = options.home.absolute()

@@ -1,7 +1,7 @@
-"""Starts the services of the stack again that end by themselves: one process for all, as `make up` starts it.
+"""The supervisor: one process that starts services of the stack again when they ended by themselves.
 
-Run as `python -m local.supervisor HOME`. Its command line names no service, so that a search for the processes of a
-service does not find it.
+`make up` runs it as `python -m local.supervisor HOME`. This command line names no service, so that a search for the
+processes of a service does not find the supervisor.
 """
 
 import json
@@ -27,26 +27,34 @@ _logger = log.get(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Restarts:
-    """When a service may be started again, by its last starts. All times are monotonic seconds."""
+    """Says when a service may be started again: a pause after its last start, which grows if the service ends soon.
+
+    All times are seconds of the monotonic clock.
+    """
 
     started_at: float
     pause_seconds: float = 0.0
 
     def next_at(self) -> float:
-        """Return the time from which the service may be started again after its end."""
+        """Return the time from which the service may be started again, if it has ended."""
         return self.started_at + self.pause_seconds
 
     def started(self, now: float) -> "Restarts":
-        """Return the restarts after another start at `now`: with a longer pause if the last start is not long ago."""
+        """Return the new value after a start of the service at `now`.
+
+        The pause is longer than before, up to 30 s. If the service ran for 10 s or more after its last start, the pause
+        is 0.
+        """
         if now - self.started_at - self.pause_seconds >= _STEADY_SECONDS:
             return Restarts(now)
         return replace(self, started_at=now, pause_seconds=min(max(1.0, 2 * self.pause_seconds), _MAX_PAUSE_SECONDS))
 
 
 class Supervisor:
-    """Starts programs again whose process ended by itself: those that have a pid file, which stopping would delete.
+    """Starts programs again whose process ended by itself.
 
-    `home` is the directory of pid files and logs, and `monotonic` returns a time in seconds.
+    A process has ended by itself if its pid file is still there: `down` deletes it. `home` is the directory of pid
+    files and logs. `monotonic` returns the time of the monotonic clock in seconds.
     """
 
     def __init__(
@@ -58,9 +66,10 @@ class Supervisor:
         self._restarts = {program.name: Restarts(monotonic() - _STEADY_SECONDS) for program in self._programs}
 
     def look(self) -> list[str]:
-        """Start the programs that ended by themselves and whose pause is over; return their names.
+        """Start the programs that have ended by themselves and whose pause is over, and return their names.
 
-        While `up` or `down` starts or stops processes in `home`, nothing is started.
+        While `up` or `down` starts or stops processes in `home`, nothing is started. A program that cannot be started
+        is logged, and is among the names.
         """
         if not any(self._is_due(program) for program in self._programs):
             return []
@@ -86,7 +95,10 @@ class Supervisor:
 
 
 def program(home: Path, services: Sequence[Program]) -> Program:
-    """Return the supervisor of these services as a program of the stack; their pid files and logs are in `home`."""
+    """Return the program that runs the supervisor of these services, whose pid files and logs are in `home`.
+
+    When the program is prepared, the services are written to a file in `home`, from which the supervisor reads them.
+    """
     text = json.dumps(
         [[service.name, service.command, dict(service.environment), service.depends] for service in services]
     )
@@ -110,7 +122,7 @@ def _write(file: Path, text: str) -> None:
 
 
 def read(home: Path) -> list[Program]:
-    """Return the programs to supervise, as `program` wrote them for the stack in the directory `home`."""
+    """Return the services to supervise, from the file in `home` that `program` had written."""
     return [
         Program(name, command, lambda: True, environment=environment, depends=depends)
         for name, command, environment, depends in json.loads(_file(home).read_text())

@@ -39,7 +39,7 @@ class Audited:
 class Repair:
     """Repairs the findings of an audit: writes listings in MongoDB, and deletes objects from the object storage.
 
-    `run` calls the repair with the findings of each step of the audit. `clock` returns the time now.
+    `run` calls this object with the findings of each step of the audit. `clock` returns the time now.
     """
 
     def __init__(self, listings: ListingRecords, objects: Objects, clock: Clock) -> None:
@@ -52,9 +52,9 @@ class Repair:
     async def __call__(self, findings: Sequence[Finding], audited: Audited) -> None:
         """Make photos with lost objects due, delete orphans, and add the numbers of both to `audited`.
 
-        `findings` may be of several listings, of an audit's one step; none changes nothing. If others change a listing
-        before each attempt to write it, one is added to `not_repaired`, and the other listings are still repaired.
-        Raises StoreUnavailable.
+        `findings` are those of one step of the audit, and may be of several listings. Without findings, nothing
+        changes. A listing that others change before each attempt to write it is not repaired, and is counted in
+        `not_repaired`. Raises StoreUnavailable.
         """
         by_listing: dict[ListingId, list[Finding]] = {}
         for finding in findings:
@@ -68,8 +68,8 @@ class Repair:
     async def _repair(self, listing_id: ListingId, findings: Sequence[Finding], audited: Audited) -> None:
         """Repair the findings of one listing in MongoDB and the object storage, and add the repairs to `audited`.
 
-        The listing is read again, because its record may have changed since the audit read it. Raises Contention and
-        StoreUnavailable.
+        The listing is read again, because its record may have changed since the audit read it. Raises Contention if
+        others change the listing before each attempt to write it, and StoreUnavailable.
         """
         orphans = [finding for finding in findings if finding.drift is Drift.ORPHAN]
         removed = await self._remove_orphans(listing_id, orphans)
@@ -90,8 +90,8 @@ class Repair:
     async def _remove_orphans(self, listing_id: ListingId, orphans: Sequence[Finding]) -> set[str]:
         """Delete the orphans that the listing's record still does not name, and return the keys that were deleted.
 
-        `orphans` are the findings of this kind that belong to the listing. If nothing is recorded of the listing, all
-        of them are deleted. Objects that storage refuses to delete are not among the keys. Raises StoreUnavailable.
+        `orphans` are the audit's findings about orphans of the listing. If the listing is not recorded, all its orphans
+        are deleted. The result lacks the keys of objects that the storage refuses to delete. Raises StoreUnavailable.
         """
         listing = await self._listings.get(*listing_id) if orphans else None
         keys = {orphan.key for orphan in orphans}
@@ -109,8 +109,8 @@ async def run(
     """Audit all that the walk covers, repair the findings if `repair` is given, and return what was found and repaired.
 
     `walk` reads the listings and objects step by step. `on_progress` is called after each step with the counts so far.
-    Raises StoreUnavailable; and Contention, after the last step, if services kept changing a listing, so that its
-    repair could not be written.
+    Raises StoreUnavailable. Raises Contention after the last step if services changed a listing before each attempt to
+    write its repair.
     """
     audited, cursor, unrepaired = Audited(), walk.start, list[Finding]()
     while cursor:
@@ -137,9 +137,9 @@ async def run(
 def repair_listing(listing: Listing, lost: set[str], now: datetime) -> Listing | None:
     """Return the listing with each photo due whose copy has lost an object; None if no photo changes. Pure.
 
-    `lost` has the keys of the lost objects. If the original is left, the photo is rebuilt from it; if the variants are
-    left, they are served until the photo is downloaded again; with neither, the photo has no copy. Hidden listings and
-    photos that are claimed at the time `now` are left alone.
+    `lost` has the keys of the lost objects. If only variants are lost, the photo is rebuilt from its original. If only
+    the original is lost, the variants are served until the photo is downloaded again. If both are lost, the photo loses
+    its copy. Hidden listings and photos that are claimed at the time `now` stay as they are.
     """
     if not listing.is_displayed:
         return None
@@ -153,11 +153,11 @@ def repair_listing(listing: Listing, lost: set[str], now: datetime) -> Listing |
 
 
 def _repair_photo(photo: Photo, lost: set[str], now: datetime) -> tuple[Photo, Discard | None]:
-    """Return the photo as its repair makes it, and a discard if the photo loses its copy, else None.
+    """Return the repaired photo, and a discard if the photo loses its copy, else None.
 
     `lost` has the keys of the lost objects. The photo loses its copy if the original and a variant are lost; the
-    discard then names the copy's objects. A photo that needs no repair, or is claimed at the time `now`, is returned
-    itself, so that the caller can tell by `is`.
+    discard then names the copy's objects. If the photo needs no repair, or is claimed at the time `now`, the result is
+    `photo` itself, so that the caller can compare the two with `is`.
     """
     copy = photo.copy
     if copy is None or photo.is_claimed(now):
@@ -176,9 +176,10 @@ def _changed_photos(before: Listing, after: Listing) -> int:
 
 
 def _changed_originals(before: Listing, after: Listing) -> set[str]:
-    """Return the keys of the originals of all photos that a repair changed, as the photos named them before it.
+    """Return the keys of the originals that the photos of a listing had before a repair changed these photos.
 
-    `before` and `after` are one listing before and after its repair. Empty if the repair changed no photo.
+    `before` and `after` are the listing before and after its repair. Photos that the repair did not change are left
+    out.
     """
     pairs = zip(before.photos, after.photos, strict=True)
     return {former.copy.original_key for former, photo in pairs if former is not photo and former.copy}
@@ -187,7 +188,7 @@ def _changed_originals(before: Listing, after: Listing) -> set[str]:
 def in_words(audited: Audited) -> Iterable[str]:
     """Yield lines for an operator about what an audit read and found. Pure.
 
-    They say how much was read, then name the first twenty findings, then count the findings of each kind.
+    The lines say how much was read, then name the first twenty findings, then count the findings of each kind of drift.
     """
     yield f"{counted(audited.listings, 'listing')} and {counted(audited.objects, 'object')} looked at"
     for finding in audited.findings[:20]:

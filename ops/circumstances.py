@@ -28,8 +28,8 @@ _TIMEOUT_SECONDS = 4.0
 def explain_feed(feed: Feed, use: BudgetUse) -> Sequence[str]:
     """Return a line for each suspension of a feed, and for each window whose share for routine photos is used up. Pure.
 
-    `use` is how much of the feed's origin budget is used. The result is empty if nothing of the feed keeps a routine
-    photo waiting.
+    `use` is how much of the feed's origin budget is used. The windows are those of an hour and a day. The result is
+    empty if the feed is not suspended and each window has capacity left for routine photos.
     """
     suspensions = [f"the feed {feed.name} is silent: {suspension.in_words()}" for suspension in use.suspensions]
     return suspensions + explain_used_windows(feed, use)
@@ -38,8 +38,8 @@ def explain_feed(feed: Feed, use: BudgetUse) -> Sequence[str]:
 def explain_used_windows(feed: Feed, use: BudgetUse) -> list[str]:
     """Return a line for each hour or day window of a feed whose share for routine photos is used up. Pure.
 
-    `use` is how much of the feed's origin budget is used. The window of a second is left out. The result is empty if
-    the others have capacity left for routine photos.
+    `use` is how much of the feed's origin budget is used. The result is empty if all these windows have capacity left
+    for routine photos.
     """
     lines = list[str]()
     for window in use.windows:
@@ -53,8 +53,8 @@ def explain_used_windows(feed: Feed, use: BudgetUse) -> list[str]:
 async def explain_dead_letters(settings: Settings, stores: Stores, listing_key: str, now: datetime) -> Sequence[str]:
     """Return a line for each dead letter that is not handled and names the ListingKey, in its record key or its value.
 
-    If Kafka does not answer, the only line says so with the error. The lines say how far each time is from `now`.
-    Raises StoreUnavailable if MongoDB does not answer.
+    A line has the time of the dead letter, with its distance from `now`. If Kafka does not answer, the only line has
+    Kafka's error. Raises StoreUnavailable if MongoDB does not answer.
     """
     try:
         return await _dead_letters_naming(settings, stores, listing_key, now)
@@ -67,7 +67,8 @@ async def _dead_letters_naming(
 ) -> Sequence[str]:  # fmt: skip
     """Return a line for each dead letter that names the listing and is not handled; no line if the topic is empty.
 
-    Raises BrokerUnavailable, also if Kafka does not answer within four seconds, and StoreUnavailable.
+    Raises BrokerUnavailable if Kafka does not answer; its first answer must come within four seconds. Raises
+    StoreUnavailable if MongoDB does not answer.
     """
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
@@ -88,8 +89,8 @@ async def explain_unknown(
 ) -> Sequence[str]:
     """Return the lines of `imagectl explain` if nothing is recorded under `text`: a ListingKey, an image id or a URL.
 
-    They say what to check, which dead letters contain the text, and which feeds are suspended or have used up a window.
-    A line says so if Kafka does not answer. Raises StoreUnavailable if MongoDB does not answer.
+    The lines say what to check, which dead letters contain the text, and which feeds are suspended or have used up a
+    window. If Kafka does not answer, one line has Kafka's error. Raises StoreUnavailable if MongoDB does not answer.
     """
     lines = ["nothing is recorded under this ListingKey, image id or URL"]
     try:

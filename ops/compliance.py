@@ -19,7 +19,7 @@ _REASONS = {
 def describe_listing(listing: Listing, removals: Sequence[Removal]) -> Iterator[str]:
     """Yield the lines about a listing: the copies held of it now, the images being removed, then its removals. Pure.
 
-    `removals` is the evidence of what was removed of this listing; its lines come in the order given.
+    `removals` is the evidence of this listing's removals; the lines about removals have the order of `removals`.
     """
     copies = sum(photo.copy is not None for photo in listing.photos)
     if listing.hidden is None:

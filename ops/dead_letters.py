@@ -84,10 +84,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetterFilter:
-    """Selects dead letters by offset, reason and service: those that fit all three conditions.
+    """Selects the dead letters that meet three conditions: on their offset, their reason and their service.
 
-    `offsets` are offsets of the topic `dead-letter`, `reason` is a part of the dead letter's reason, `service` the
-    service that wrote it. An empty condition fits every dead letter.
+    `offsets` are offsets of the topic `dead-letter`. `reason` is a part of the reason why the record became a dead
+    letter. `service` is the service that wrote the dead letter. An empty condition is met by every dead letter.
     """
 
     offsets: frozenset[int] = frozenset()
@@ -95,9 +95,10 @@ class DeadLetterFilter:
     service: str = ""
 
     def selects(self, letter: DeadLetter) -> bool:
-        """Return True if the dead letter fits all conditions of this filter.
+        """Return True if the dead letter meets all conditions of this filter.
 
-        A reason fits if it contains the filter's reason, ignoring case; a service fits if it is the same.
+        The dead letter's reason must contain the filter's reason; upper and lower case are the same. Its service must
+        be the filter's service.
         """
         return (
             (not self.offsets or letter.place.offset in self.offsets)
@@ -149,9 +150,10 @@ def group_key(letter: DeadLetter) -> GroupKey:
 
 
 def add_to_group(groups: dict[GroupKey, Group], letter: DeadLetter) -> None:
-    """Count a dead letter in its group in `groups`, which is changed; begin the group if there is none.
+    """Count a dead letter in its group: change `groups`, and add the group if it is missing.
 
-    The dead letter becomes the example of its group. Once two reasons of the group differ, `#` stands for each number.
+    The dead letter becomes the example of its group. Once two reasons of the group differ, the group's reason has `#`
+    in place of each number.
     """
     key, at = group_key(letter), letter.place.at
     general_reason, service, topic = key
@@ -170,8 +172,7 @@ def add_to_group(groups: dict[GroupKey, Group], letter: DeadLetter) -> None:
 def to_json(letter: DeadLetter) -> dict[str, Any]:
     """Return all facts of a dead letter as `dead-letters show --json` prints them, its value decoded if possible. Pure.
 
-    A value that is no JSON is a text, or its bytes in base64 if they are no UTF-8; only the first 20,000 bytes of such
-    a value are kept.
+    Of a value that is not JSON, only the first 20,000 bytes are returned: as text, or in base64 if they are not UTF-8.
     """
     source = letter.source
     return {
@@ -209,8 +210,9 @@ def _as_text(raw: bytes | None) -> str | None:
 async def unhandled(settings: Settings, handled: HandledDeadLetters) -> AsyncIterator[Sequence[DeadLetter]]:
     """Read the whole topic `dead-letter` once, and yield the dead letters that are not handled.
 
-    They come in batches, those of one partition oldest first; a batch may be empty. `handled` is the MongoDB store of
-    those that are handled. Raises BrokerUnavailable and StoreUnavailable.
+    Each batch is yielded as it is read, and may be empty. The dead letters of one partition come oldest first.
+    `handled` is the store of handled dead letters in MongoDB. Raises BrokerUnavailable if Kafka does not answer, and
+    StoreUnavailable if MongoDB does not.
     """
     topic = settings.topic(DEAD_LETTER)
     oldest = await kafka.oldest_record_at(settings.kafka, topic)
@@ -222,9 +224,9 @@ async def unhandled(settings: Settings, handled: HandledDeadLetters) -> AsyncIte
 
 
 async def count(settings: Settings, handled: HandledDeadLetters) -> int:
-    """Return how many dead letters on the topic `dead-letter` are not handled, without reading them.
+    """Return how many dead letters on the topic `dead-letter` are not handled, by offsets, without reading the topic.
 
-    Raises BrokerUnavailable and StoreUnavailable.
+    Raises BrokerUnavailable if Kafka does not answer, and StoreUnavailable if MongoDB does not.
     """
     topic = settings.topic(DEAD_LETTER)
     oldest = await kafka.oldest_record_at(settings.kafka, topic)
@@ -286,10 +288,11 @@ async def requeue(
 ) -> Requeued:
     """Send the source records of the selected dead letters to their topics again, and return the counts.
 
-    Value and key are unchanged. Each service that reads a topic writes a dead letter of its own: a record is sent once,
-    and all its dead letters are marked as handled. A dry run sends and marks nothing, and counts the same. An
+    Value and key are unchanged. A record can have several dead letters, because each service that reads a topic writes
+    one of its own. The record is sent once, and all its dead letters are marked as handled. A dry run only counts. An
     interrupted requeue can be run again; a record that is sent twice does no harm. `on_progress` is called with the
-    number of records sent so far. Raises BrokerUnavailable and StoreUnavailable.
+    number of records sent so far. Raises BrokerUnavailable if Kafka does not answer, and StoreUnavailable if MongoDB
+    does not.
     """
     sources, refused = await _sources(settings, handled, selected)
     sent, marked = set[SourceRecord](), 0
@@ -306,11 +309,11 @@ async def requeue(
 
 
 def _source_record(source: SourceRecord, letter: DeadLetter) -> Outgoing:
-    """Return a dead letter's source record to publish again: its topic, key, value, and headers of its first position.
+    """Return the source record of a dead letter, to be published on its topic again with key and value unchanged.
 
-    `source` is where the source record was. The headers give partition and offset of `source` as the first position, so
-    that services do not take the record for the newest. The time of that position is the dead letter's time, because
-    the dead letter does not keep the source record's.
+    `source` names the source record. The headers of the result give the record's first position, so that services do
+    not take it for the newest record: partition and offset of `source`, and the time of the dead letter, because the
+    time of the source record is not known.
     """
     position = Position(letter.place.at, source.partition, source.offset)
     return Outgoing(source.topic, letter.key, letter.value, first_position_headers(position))
@@ -319,10 +322,11 @@ def _source_record(source: SourceRecord, letter: DeadLetter) -> Outgoing:
 async def _sources(
     settings: Settings, handled: HandledDeadLetters, selected: DeadLetterFilter
 ) -> tuple[set[SourceRecord], Counter[str]]:
-    """Return the source records of the selected dead letters, and how many of these dead letters have none to send.
+    """Return the source records to send for the selected dead letters, and counts of those with no record to send.
 
-    The counts are by reason, a phrase for the operator: the headers do not name the source record, or its topic is not
-    of this system. Dead letters that are handled already are left out. Raises BrokerUnavailable and StoreUnavailable.
+    Handled dead letters are left out. The counts are by the reason why no record can be sent, a phrase for the
+    operator: the headers do not name the source record, or its topic is not of this system. Raises BrokerUnavailable
+    and StoreUnavailable.
     """
     topics = {settings.topic(topic.name) for topic in MANIFEST if topic.name != DEAD_LETTER}
     sources, refused = set[SourceRecord](), Counter[str]()
@@ -338,7 +342,7 @@ async def _sources(
 
 
 async def drop(settings: Settings, handled: HandledDeadLetters, selected: DeadLetterFilter, *, dry_run: bool) -> int:
-    """Mark the selected dead letters as handled in MongoDB without sending their records; return how many they are.
+    """Mark the selected dead letters as handled in MongoDB without sending their records, and return their number.
 
     A dry run only counts. Raises BrokerUnavailable and StoreUnavailable.
     """

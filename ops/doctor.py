@@ -32,7 +32,7 @@ _TIMEOUT = aiohttp.ClientTimeout(total=6)
 
 
 class State(StrEnum):
-    """How one check of the doctor ended: without a fault, with a fault, or without an answer."""
+    """How a check of `imagectl doctor` ended: without a fault, with a fault, or unknown for want of an answer."""
 
     OK = "ok"
     FAULT = "fault"
@@ -179,9 +179,10 @@ def _check_loop(loop: str, service: str, holder: str | None) -> CheckResult:
 
 
 async def _check_s3(settings: Settings) -> Sequence[CheckResult]:
-    """Check the clock and the two buckets of the object storage, and return a result for each.
+    """Check the clock and the two buckets of the object storage.
 
-    A bucket's fault is a result of its own. Raises StoreUnavailable.
+    Returns the result about the clock, then a FAULT for each fault of a bucket, or one OK if there is none. Raises
+    StoreUnavailable.
     """
     objects = MinioObjects(settings)
     try:

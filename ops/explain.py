@@ -30,8 +30,8 @@ TimeText = Callable[[datetime | None, datetime], str]
 class QueuePosition:
     """A due photo's position in its feed's queue, and about when it is released; `explain --json` prints these names.
 
-    `ahead` is how many photos are released before it. `about` is the estimated time of its release, None if that cannot
-    be told.
+    `ahead` is how many photos are released before it. `about` is the estimated time of its release, None if it cannot
+    be estimated.
     """
 
     ahead: int
@@ -52,9 +52,9 @@ class PhotoExplanation:
 
 
 async def find_listings(listings: ListingSearch, text: str) -> tuple[Sequence[Listing], str | None]:
-    """Find in MongoDB the listings that a ListingKey, an image id or an MLS URL belongs to, which is `text`.
+    """Find the listings that `text` names in MongoDB: by their ListingKey, an image id, or a URL that the MLS gave.
 
-    Returns the listings, of any feed, and the id of the image that `text` names. The id is None for a ListingKey; if
+    Returns the listings, of any feed, and the id of the image that `text` names. The id is None for a ListingKey. If
     nothing is found, the listings are empty and the id is None. Raises StoreUnavailable.
     """
     if found := await listings.by_key(text):
@@ -105,7 +105,7 @@ async def newest_attempts(attempts: Attempts, listing: Listing) -> Sequence[Atte
 def explain_listing(listing: Listing, now: datetime) -> Iterator[str]:
     """Yield the lines about the listing itself: what the MLS announced, and what is shown, hidden and removed. Pure.
 
-    Its photos have lines of their own: `explain_photo` returns these.
+    The lines about its photos are returned by `explain_photo`.
     """
     status, changed = listing.standard_status or "no status", time_text(listing.modified_at, now)
     announced = f"the MLS said {status}, last changed {changed}"

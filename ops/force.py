@@ -17,7 +17,7 @@ from shared.stores.listings import ListingRecords
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhotoFilter:
-    """Selects photos of a feed: those that fit all conditions; an empty condition, or None, fits all photos.
+    """Selects the photos of a feed that meet all conditions; an empty condition, or None, is met by all photos.
 
     `failed` is the reason of the photo's last failure; `city` is the listing's city.
     """
@@ -35,7 +35,8 @@ class PhotoFilter:
     def selects(self, photo: Photo) -> bool:
         """Return True if the photo has one of the filter's ids and its last attempt failed for the filter's reason.
 
-        A filter without ids, or without a reason, fits each. Whether the photo's listing is selected is not looked at.
+        A filter without ids accepts every id, and one without a reason accepts every photo. The photo's listing is not
+        checked.
         """
         is_reason = self.failed is None or (photo.failure is not None and photo.failure.reason is self.failed)
         return is_reason and (not self.image_ids or photo.id in self.image_ids)
@@ -75,8 +76,8 @@ class Forced:
 def force_photos(listing: Listing, selected: PhotoFilter, priority: Priority, now: datetime) -> Listing | None:
     """Return the listing with its selected photos forced, and due at the time `now` with `priority`. Pure.
 
-    Left alone are photos that a downloader has claimed, photos without a possible attempt, and all photos of a hidden
-    listing. Returns None if no photo is forced.
+    Photos that a downloader has claimed, photos that cannot be attempted, and all photos of a hidden listing stay as
+    they are. Returns None if no photo is forced.
     """
     forced = forced_photos(listing, selected, priority, now)
     return listing.with_photos(forced) if forced else None

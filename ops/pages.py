@@ -37,11 +37,10 @@ async def rewrite(
 ) -> AsyncIterator[Page]:
     """Apply a rule to a feed's listings in MongoDB, write what it changes, and yield each page once it is written.
 
-    `rule` takes a listing and the time; it returns the listing changed, or None for no change. It is called again for a
-    listing that others changed meanwhile. If `keys` are given, only the listings with these ListingKeys are read. A dry
-    run yields the pages without writing.
-    Raises StoreUnavailable; and Contention, after the last page, with the number of listings that were not written
-    because others kept changing them.
+    `rule` takes a listing and the time; it returns the changed listing, or None for no change. If others change a
+    listing before it is written, `rule` is called again with the new one. If `keys` are given, only the listings with
+    these ListingKeys are read. A dry run yields the pages without writing. Raises StoreUnavailable. Raises Contention
+    after the last page if others kept changing some listings; the error says how many these are.
     """
     not_written = 0
     async for page in _pages(listings, feed, keys):
@@ -65,8 +64,8 @@ async def rewrite(
 async def _pages(listings: ListingRecords, feed: str, keys: Sequence[str]) -> AsyncIterator[Sequence[Listing]]:
     """Read a feed's listings from MongoDB and yield them page by page, 200 or fewer at a time.
 
-    With `keys`, only the recorded listings with these ListingKeys; a key that is not recorded is passed over. Without,
-    all listings of the feed in the order of their keys. Raises StoreUnavailable.
+    If `keys` are given, only the listings with these ListingKeys are yielded; a key that is not recorded is skipped.
+    Without `keys`, all listings of the feed are yielded, in the order of their ListingKeys. Raises StoreUnavailable.
     """
     if keys:
         remaining = iter(dict.fromkeys(keys))

@@ -10,9 +10,9 @@ from shared.stores.ledgers import Ledgers
 async def pause(ledgers: Ledgers, feed: str, reason: str, lasting: timedelta | None) -> None:
     """Stop all requests to the feed's origin, of viewed photos too, by a change of the feed's ledger.
 
-    The pause lasts as long as `lasting`, or with None until `resume`; `reason` is shown to operators. Requests that are
-    granted and not sent yet are stopped too, as workers read the ledger right before each request. Raises
-    StoreUnavailable and Contention.
+    The pause ends after `lasting`, or by `resume` if `lasting` is None. `reason` is shown to operators. Requests that
+    are granted but not sent yet are stopped too, because workers read the ledger right before each request. Raises
+    StoreUnavailable if MongoDB does not answer, and Contention if others keep changing the ledger.
     """
     await ledger_store.update(
         ledgers, feed, lambda stored: (rules.paused(stored.document, reason, stored.now, lasting), None)
@@ -22,6 +22,7 @@ async def pause(ledgers: Ledgers, feed: str, reason: str, lasting: timedelta | N
 async def resume(ledgers: Ledgers, feed: str) -> None:
     """Allow requests to the feed's origin again, by a change of the feed's ledger.
 
-    That ends the feed's pause, its throttling and its open breaker. Raises StoreUnavailable and Contention.
+    The feed's pause, its throttling and its open breaker are ended. Raises StoreUnavailable if MongoDB does not answer,
+    and Contention if others keep changing the ledger.
     """
     await ledger_store.update(ledgers, feed, lambda stored: (rules.resumed(stored.document), None))

@@ -1,4 +1,4 @@
-"""Finds pictures that an operator may mark as no photo: by a photo that shows one, or by how many listings share it."""
+"""Finds pictures that an operator may mark as no-photo pictures: by a photo, or by how many listings share them."""
 
 import re
 from collections import Counter
@@ -18,7 +18,7 @@ _MAX_COUNTED = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class SharedPicture:
-    """A picture that copies of several listings are made of: its hash, how many listings, and the key of one."""
+    """A picture of which several listings have a copy: its hash, how many listings have one, and the key of one."""
 
     sha256: str
     listings: int
@@ -26,10 +26,10 @@ class SharedPicture:
 
 
 async def find_hash(listings: ListingSearch, feed: str, picture: str) -> str | None:
-    """Return the SHA-256 that an operator means, in hex: `picture` itself, or that of the copy of the image `picture`.
+    """Return the SHA-256, in hex, of the picture that an operator names: by its SHA-256, or by an image id.
 
-    Return None if `picture` is neither a SHA-256 nor the id of an image of the feed that has a copy. Raises
-    StoreUnavailable.
+    An image id names the original of the image's copy. Return None if `picture` is neither a SHA-256 nor the id of an
+    image of the feed that has a copy. Raises StoreUnavailable.
     """
     if _SHA256.fullmatch(picture):
         return picture
@@ -41,9 +41,10 @@ async def find_hash(listings: ListingSearch, feed: str, picture: str) -> str | N
 async def most_shared(
     listings: ListingRecords, feed: str, limit: int, *, max_counted: int = _MAX_COUNTED
 ) -> Sequence[SharedPicture]:
-    """Return the pictures that most listings of a feed share, those of most listings first, at most `limit`.
+    """Return up to `limit` pictures that several listings of a feed share, those of the most listings first.
 
-    A picture of one listing is left out. Reads all listings of the feed, page by page. Raises StoreUnavailable.
+    Reads all listings of the feed, page by page. `max_counted` bounds the memory: with more pictures, those that only
+    one listing had so far are forgotten. Raises StoreUnavailable.
     """
     counts, keys = Counter[str](), dict[str, str]()
     async for listing in _all(listings, feed):

@@ -19,8 +19,8 @@ Change = Callable[[Listing, datetime], Listing]
 def remove(listing: Listing, now: datetime, image_ids: Collection[str]) -> Listing:
     """Return the listing with the photos of these image ids removed; without ids, with the whole listing hidden. Pure.
 
-    The photos or the listing stay away, whatever the MLS announces, until `allow_again`. Their copies are deleted
-    later, once the listing is written.
+    The photos or the listing are not shown again before `allow_again`, whatever the MLS announces. The copies are
+    deleted after the listing was written to MongoDB.
     """
     return lifecycle.remove_photos(listing, image_ids, now) if image_ids else lifecycle.remove_listing(listing, now)
 
@@ -28,17 +28,18 @@ def remove(listing: Listing, now: datetime, image_ids: Collection[str]) -> Listi
 def allow_again(listing: Listing, _: datetime, image_ids: Collection[str]) -> Listing:
     """Return the listing with the photos of these image ids allowed to be shown again, after `remove`. Pure.
 
-    Without ids, the listing itself and all its photos are allowed. Nothing is shown again at once: the MLS's next
-    announcement shows it, even if that is equal to the last. The second argument, the time, is not used; it is there
-    for `change`, whose rules get it.
+    Without ids, the listing itself and all its photos are allowed. Nothing is shown again before the MLS's next
+    announcement, which may be equal to the last one. The second argument, the time, is not used: `change` passes it to
+    every rule.
     """
     return lifecycle.allow_again(listing, image_ids)
 
 
 def is_removed(listing: Listing, image_ids: Collection[str]) -> bool:
-    """Return True if an operator removed one of the photos of these image ids, and did not allow it again. Pure.
+    """Return True if one of the photos with these image ids is removed by an operator's order. Pure.
 
-    Without ids, True if an operator removed the listing or any photo of it.
+    Without ids, return True if the listing or any photo of it is removed by an operator's order. What an operator has
+    allowed again does not count.
     """
     if image_ids:
         return not set(image_ids).isdisjoint(listing.removed_image_ids)

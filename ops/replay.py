@@ -32,7 +32,7 @@ ReadRecords = Callable[[Sequence[OffsetRange]], AsyncIterator[Sequence[Record]]]
 
 @dataclass(frozen=True, slots=True)
 class EventSource:
-    """Where a replay takes its events from: a topic, or a file whose lines count as offsets of partition 0.
+    """The source of a replay's events: a topic, or a file whose line numbers serve as offsets of partition 0.
 
     `ranges` are all offsets of the source. `read` takes some of these ranges, and yields their records in batches.
     """
@@ -58,7 +58,7 @@ class EventFilter:
 class Replay:
     """The events that a replay publishes again: those of a source that a filter selects.
 
-    `topic` is the name of the topic without the prefix, which tells the type of the events.
+    `topic` is the name of the topic without the prefix; it determines the type of the events.
     """
 
     topic: str
@@ -68,7 +68,7 @@ class Replay:
     def selects(self, record: Record) -> bool:
         """Return True if this replay's filter selects the record. Pure.
 
-        A record whose value cannot be decoded belongs to no feed.
+        A record whose value cannot be decoded belongs to no feed: a filter with a feed does not select it.
         """
         if self.filter.listing_key is not None and record.key != self.filter.listing_key.encode():
             return False
@@ -82,7 +82,7 @@ class Replay:
 class ReplayProgress:
     """How far a replay is: how many records it has read and published, and the ranges that it has still to read.
 
-    `publish` changes it after each batch. A replay of `remaining` goes on where an interrupted one stopped.
+    `publish` changes this object after each batch. An interrupted replay is resumed by a replay of `remaining`.
     """
 
     remaining: list[OffsetRange]
@@ -102,8 +102,8 @@ async def publish(
 
     `full_topic` is the topic's name with the prefix. `rate` is the highest number of events published in a second; 0
     means no limit. Each record's headers name its first position, so that an old event without timestamps is not taken
-    for the newest. `progress` is updated after each batch, and `on_progress` is then called: an interrupted replay goes
-    on at `progress.remaining`. Raises BrokerUnavailable.
+    for the newest. After each batch `progress` is updated, and then `on_progress` is called. An interrupted replay is
+    resumed with the ranges `progress.remaining`. Raises BrokerUnavailable.
     """
     began = time.monotonic()
     batch_size = max(1, min(_BATCH_SIZE, int(rate / 4))) if rate else _BATCH_SIZE
@@ -125,9 +125,10 @@ def _outgoing(full_topic: str, record: Record) -> Outgoing:
 
 
 def _after(ranges: Sequence[OffsetRange], last: Record) -> list[OffsetRange]:
-    """Return what remains of the ranges once the record `last` and those before it in its partition are published.
+    """Return the parts of the ranges that are still to be read after the record `last`.
 
-    Ranges of other partitions stay as they are; a range of which nothing remains is left out.
+    In the partition of `last`, offsets up to that of `last` are cut off. Ranges of other partitions stay as they are. A
+    range of which nothing remains is left out.
     """
     remaining = [
         replace(offsets, start=max(offsets.start, last.offset + 1)) if offsets.partition == last.partition else offsets
@@ -137,9 +138,9 @@ def _after(ranges: Sequence[OffsetRange], last: Record) -> list[OffsetRange]:
 
 
 def from_topic(bootstrap: str, full_topic: str, ranges: Sequence[OffsetRange]) -> EventSource:
-    """Return these ranges of a Kafka topic as the source of a replay, which reads them only when it is asked to.
+    """Return the source of a replay that has these ranges of a Kafka topic. No record is read yet.
 
-    `bootstrap` is Kafka's address, `full_topic` the name with the prefix.
+    `bootstrap` is Kafka's address, `full_topic` the topic's name with the prefix.
     """
     return EventSource(ranges, lambda to_read: kafka.read(bootstrap, full_topic, to_read))
 
@@ -147,7 +148,7 @@ def from_topic(bootstrap: str, full_topic: str, ranges: Sequence[OffsetRange]) -
 def ranges_text(ranges: Sequence[OffsetRange]) -> str:
     """Return ranges as the text that `--resume` takes, such as 0:120-900,1:80-850. Pure.
 
-    Each range is its partition, first offset and end offset; the end offset is not part of it.
+    A range is written as its partition, its first offset, and the offset after its last one.
     """
     return ",".join(f"{offsets.partition}:{offsets.start}-{offsets.end}" for offsets in ranges)
 

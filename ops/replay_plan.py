@@ -54,29 +54,29 @@ class ReplayPlan:
     def bytes_expected(self, feed: str) -> int | None:
         """Return about how many bytes all planned downloads of `feed` receive together.
 
-        It is their number times the average size of the copies that were counted, of all feeds; None if none was
-        counted.
+        That is the number of downloads times the average size of the copies that were counted, of all feeds. The result
+        is None if no copy was counted.
         """
         return round(self.bytes_held / self.held * self.downloads[feed]) if self.held else None
 
     def count_unreadable(self, reason: str) -> None:
         """Count an event that would become a dead letter, under its reason.
 
-        Twenty reasons are counted apart, all others together as `other reasons`.
+        The first twenty reasons have counts of their own; all other reasons are counted together as `other reasons`.
         """
         is_named = reason in self.unreadable or len(self.unreadable) < _MAX_REASONS
         self.unreadable[reason if is_named else "other reasons"] += 1
 
     def count(self, *, changes: bool) -> None:
-        """Count an event that can be read, as changing or as unchanged.
+        """Count an event that can be read, as one that changes something or as one that does not.
 
-        `changes` is True if it changes a record or begins a download.
+        `changes` is True if the event changes a listing's record or begins a download.
         """
         self.changing += changes
         self.unchanged += not changes
 
     def count_copies(self, photos: Iterable[Photo]) -> None:
-        """Count the copies that are held of these photos, and their bytes, for the average size."""
+        """Count the copies of these photos and the copies' bytes, from which `bytes_expected` takes the average."""
         sizes = [photo.copy.file_size for photo in photos if photo.copy]
         self.held += len(sizes)
         self.bytes_held += sum(sizes)
@@ -85,7 +85,7 @@ class ReplayPlan:
 def to_json(plan: ReplayPlan, costs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return the plan as `replay --dry-run --json` prints it. Pure.
 
-    `costs` has what the downloads of each feed cost, by the feed's name. The keys are spelled out, because
+    `costs` has the cost of each feed's downloads, by the feed's name. The plan's fields are listed one by one, because
     `dataclasses.asdict` of Python 3.11 breaks the keys of a Counter.
     """
     return {
@@ -111,11 +111,11 @@ async def plan(
 ) -> ReplayPlan:
     """Return what publishing the events of a replay again would change, without publishing or writing anything.
 
-    The plan is made in rounds, each of which reads all events. A round keeps the listings that it changed in memory;
-    once they are MAX_CHANGED_LISTINGS, it passes over events of listings that it has not met yet, and a later round
-    plans these. The keys of the records tell the listings apart. `now` is the time at which the events would be read
-    again. `on_progress` is called after each batch with the number of records planned so far. Raises BrokerUnavailable
-    and StoreUnavailable.
+    The plan is made in rounds, and each round reads all events. A round keeps the listings that it changed in memory.
+    After MAX_CHANGED_LISTINGS of them it skips events with record keys that it has not met yet, and a later round plans
+    these events. `now` is the time at which the events would be read again. `on_progress` is called after each batch
+    with the number of records planned so far. Raises BrokerUnavailable if Kafka does not answer, and StoreUnavailable
+    if MongoDB does not.
     """
     result, planned_keys, planned, is_complete = ReplayPlan(), set[bytes | None](), 0, False
     while not is_complete:
@@ -145,10 +145,10 @@ def _planner(
 
 
 def _read_all(records: Iterable[Record], read: Callable[[Record], Result], result: ReplayPlan) -> Iterator[Result]:
-    """Yield what `read` returns for each record that can be read; count the others in `result` as unreadable.
+    """Yield the event of each record that can be read; count the other records in `result` as unreadable.
 
-    `read` takes a record and returns its event; it raises InvalidPropertyRecord, with the reason under which the record
-    is counted, if the record cannot be read.
+    `read` takes a record and returns its event. If the record cannot be read, `read` raises InvalidPropertyRecord with
+    the reason under which the record is counted.
     """
     for record in records:
         try:
@@ -160,7 +160,7 @@ def _read_all(records: Iterable[Record], read: Callable[[Record], Result], resul
 def _decoded(record: Record, event_type: type[Data], feeds: Mapping[str, Feed]) -> Event[Data]:
     """Return the event in a record's value.
 
-    Raises InvalidPropertyRecord if it cannot be decoded, or `feeds` lacks its feed.
+    Raises InvalidPropertyRecord if the value cannot be decoded, or the event's feed is not in `feeds`.
     """
     event = decode(record.value, event_type, record.at)
     if isinstance(event, Undecodable):
@@ -174,8 +174,8 @@ def _decoded(record: Record, event_type: type[Data], feeds: Mapping[str, Feed]) 
 class _SeenEvent:
     """A `listing-seen` event whose photos are not read yet.
 
-    `version` is that of the announcement, None if the photos must be read to tell it. `position` is the record's first
-    position on its topic. `fingerprint` is a hash of the property record: equal records have equal ones.
+    `version` is the version of the announcement, None if it depends on the photos. `position` is the record's first
+    position on its topic. `fingerprint` is a hash of the property record: equal property records have equal hashes.
     """
 
     listing_id: ListingId
@@ -190,17 +190,17 @@ class _SeenEvent:
 class _Latest:
     """Names the newest announcement of a listing that a plan knows so far, by its version and fingerprint.
 
-    `fingerprint` is the hash of the announcement's property record. It is None if only MongoDB has the announcement and
-    none of its events was planned yet, because the listing's document does not keep the property record.
+    `fingerprint` is the hash of the announcement's property record. It is None if the announcement was read from
+    MongoDB only, because a listing's document does not keep the property record.
     """
 
     version: Version
     fingerprint: int | None
 
     def includes(self, event: _SeenEvent, now: datetime) -> bool:
-        """Return True if the event is this announcement or an older one, so that the event changes nothing.
+        """Return True if the event has this announcement or an older one, so that the event changes nothing.
 
-        False means that the event is newer, or that its property record must be read to tell.
+        False means that the event is newer, or that only its photos tell whether it is.
         """
         if event.fingerprint == self.fingerprint:
             return True
@@ -224,7 +224,7 @@ class _ListingPlanner:
 
     @property
     def is_full(self) -> bool:
-        """True if MAX_CHANGED_LISTINGS are kept, so that this round is to begin no further listing."""
+        """True if MAX_CHANGED_LISTINGS are kept in memory, so that this round must not plan further listings."""
         return len(self._changed) >= MAX_CHANGED_LISTINGS
 
     async def add(self, records: Sequence[Record]) -> None:
@@ -255,9 +255,9 @@ class _ListingPlanner:
     def _add(self, event: _SeenEvent, recorded: dict[ListingId, Listing]) -> None:
         """Apply an event to its listing in `recorded`, and count in the plan what that changes.
 
-        `recorded` has the listings as the events before this one leave them; it lacks a listing that is not recorded
-        or need not be read. The changed listing is put into `recorded`. An event that cannot be read whole is
-        counted as unreadable.
+        `recorded` has the listings as the earlier events would leave them. It lacks listings that are not recorded, and
+        listings that need not be read. The changed listing is put into `recorded`. An event whose photos cannot be read
+        is counted as unreadable.
         """
         listing_id, before = event.listing_id, recorded.get(event.listing_id)
         if before is not None:
@@ -278,10 +278,10 @@ class _ListingPlanner:
         return self._result.count(changes=after is not None)
 
     def _count_effects(self, before: Listing | None, after: Listing) -> None:
-        """Count in the plan what the change of one listing from `before` to `after` does.
+        """Count in the plan the effects of a change of one listing from `before` to `after`.
 
-        Counted are a listing that turns hidden or shown, and photos that turn withdrawn or due. `before` is None for a
-        listing that was not recorded.
+        The effects are: the listing is hidden or shown again, photos are withdrawn, and photos become due. `before` is
+        None if the listing was not recorded.
         """
         was_shown = before is not None and before.is_displayed
         self._result.listings_hidden += was_shown and not after.is_displayed
@@ -295,9 +295,9 @@ def _photos_due(listing: Listing) -> int:
 
 
 class _ImagePlanner:
-    """Plans the events of one topic other than `listing-seen`, and adds what they would begin to `result`.
+    """Plans the events of a topic other than `listing-seen`, and adds the downloads that they would begin to `result`.
 
-    An `image-outdated` may begin a download; other events change no record.
+    Only an `image-outdated` can begin a download. Other events change nothing.
     """
 
     is_full = False
@@ -337,10 +337,10 @@ class _ImagePlanner:
         return _decoded(record, self._event_type, self._feeds)
 
     def _begins(self, listing: Listing | None, requested: ImageOutdated, at: datetime) -> bool:
-        """Return True, and count the download, if an event begins a download that is not yet counted.
+        """Return True if an `image-outdated` begins a download that is not counted yet, and count the download.
 
-        The event has the content `requested` and was published at the time `at`. `listing` is None if it is not
-        recorded; the result is then False.
+        `requested` is the event's content, `at` the time when it was published. `listing` is the image's listing, or
+        None if the listing is not recorded; the result is then False.
         """
         photo = listing.photo(requested.image_id) if listing else None
         if listing is None or photo is None or photo.id in self._begun:

@@ -29,7 +29,7 @@ class Stores:
 def stores_of(database: mongo.Database, renderer: Renderer) -> Stores:
     """Return the stores of a MongoDB database to which the caller is connected.
 
-    `renderer` renders the answers, for frontends, that are stored with each listing that is written.
+    `renderer` renders the answers for frontends, which are stored with each listing.
     """
     return Stores(
         listings=mongo.MongoListings(database, renderer),

@@ -110,8 +110,8 @@ def run(
 def load_settings() -> tuple[Settings, Mapping[str, Feed]]:
     """Return the settings in force and the feeds by name.
 
-    Ends the process with all faults, and exit code 2, if they are wrong. A stack that `make up` started here provides
-    the settings that the environment and `.env` lack.
+    If they are wrong, the process ends with a message that names all faults, and with exit code 2. If `make up` started
+    a stack in this directory, the stack's settings are used where the environment and `.env` have none.
     """
     _use_local_stack()
     try:
@@ -153,10 +153,10 @@ def select_feeds(name: str | None, feeds: Mapping[str, Feed], settings: Settings
 
 
 def require_consent(question: str, *, yes: bool) -> None:
-    """Ask before a change that cannot be undone, unless `yes` is True; return if there is consent.
+    """Ask the user before a change that cannot be undone, and end the process unless the answer is yes.
 
-    `yes` is whether `--yes` was given. Without consent the process ends. Without a terminal nobody can be asked, and
-    `--yes` is necessary.
+    `yes` is True if the option `--yes` was given: then nothing is asked. Without a terminal nobody can be asked; the
+    process ends if `yes` is False.
     """
     if yes:
         return
@@ -168,7 +168,7 @@ def require_consent(question: str, *, yes: bool) -> None:
 def is_to_ask(*, yes: bool) -> bool:
     """Return True if the user must confirm a costly change: at a terminal without `--yes`. Scripts are not asked.
 
-    `yes` is whether `--yes` was given.
+    `yes` is True if the option `--yes` was given.
     """
     return not yes and sys.stdin.isatty()
 
@@ -180,9 +180,9 @@ def ask(question: str) -> None:
 
 
 def parse(parser: Callable[[str], Result], text: str) -> Result:
-    """Return what `parser` makes of an option's text.
+    """Call `parser` with an option's text, and return its result.
 
-    Ends the process with the message if `parser` raises ValueError.
+    If `parser` raises ValueError, the process ends with the error's message.
     """
     try:
         return parser(text)
@@ -191,7 +191,7 @@ def parse(parser: Callable[[str], Result], text: str) -> Result:
 
 
 class _Rate(ProgressColumn):
-    """A column of a progress bar with the number of items done in a second; empty until one is done."""
+    """A column of a progress bar: how many items are done in a second. It is empty until an item is done."""
 
     def render(self, task: Task) -> Text:
         done, seconds = task.fields["done"], task.elapsed or 0.0
@@ -201,8 +201,8 @@ class _Rate(ProgressColumn):
 def progress(*, quiet: bool) -> Progress:
     """Return a progress bar on the error stream, to be used as a context manager.
 
-    The caller must give each of its tasks two fields: `done`, a number of items, and `unit`, their noun. Nothing is
-    shown if `quiet`, or if the error stream is no terminal: in a file, one frame would stay for good.
+    The caller must give each task of the progress bar two fields: `done`, the number of items that are done, and
+    `unit`, the items' noun. Nothing is shown if `quiet`, or if the error stream is not a terminal.
     """
     columns = (
         SpinnerColumn(),
@@ -226,7 +226,7 @@ def print_json(value: object) -> None:
 def to_json(value: object) -> str:
     """Return a value that JSON has no type for as a string: a time in RFC 3339, anything else as its text. Pure.
 
-    It serves as the argument `default` of `json.dumps`.
+    `json.dumps` takes this function as its argument `default`.
     """
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
@@ -239,6 +239,6 @@ def print_line(line: str) -> None:
 def print_table(table: RenderableType) -> None:
     """Print a table on standard output.
 
-    Without a terminal it is as wide as its content, so that nothing is wrapped or cut.
+    Without a terminal the table is as wide as its content, so that nothing is wrapped or cut.
     """
     (out if out.is_terminal else _wide_out).print(table)

@@ -42,7 +42,7 @@ def parse_time(text: str, now: datetime) -> datetime:
 
 
 def duration_text(seconds: float | None) -> str:
-    """Return a duration of so many seconds with its unit, such as `90 s` or `2.5 h`; `unknown` for None. Pure."""
+    """Return a number of seconds as a duration with a unit, such as `90 s` or `2.5 h`; `unknown` for None. Pure."""
     if seconds is None:
         return "unknown"
     for unit, length in _LONG_UNITS:

@@ -1,4 +1,4 @@
-"""A sandbox MLS on this machine: listings, photos, a RESO Web API, and faults that tests ask for."""
+"""A sandbox MLS on this machine: listings, photos, a RESO Web API, and wrong answers for tests."""
 
 from local.sandbox.album import NoPictures
 from local.sandbox.faults import Fault

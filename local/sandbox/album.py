@@ -98,9 +98,10 @@ class Album:
         self.made = 0
 
     async def jpeg(self, shot: Shot, width: int) -> bytes:
-        """Return a photo as a JPEG `width` pixels wide: the cached one, else made now.
+        """Return a photo as a JPEG `width` pixels wide. The JPEG is made once, and then read from the cache.
 
-        Calls at the same time make it once. A JPEG of a file that is narrower than `width` keeps the file's width.
+        Simultaneous calls for one JPEG make it once too. If the photo shows a file of `files` that is narrower than
+        `width`, the JPEG has the file's width.
         """
         path = self._cache / f"{shot.listing_key}-{shot.number}-v{shot.version}-{width}.jpg"
         if (cached := _read(path)) is not None:
@@ -120,7 +121,7 @@ class Album:
         return made
 
     def _copied(self, shot: Shot, width: int) -> bytes | None:
-        """Return the JPEG of the file that this photo shows; None if there are no files, or the file cannot be read."""
+        """Return the JPEG of the file that a photo shows; None if `files` is empty, or the file cannot be read."""
         if not self._files:
             return None
         file = self._files[shot.index % len(self._files)]

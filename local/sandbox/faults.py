@@ -35,7 +35,11 @@ class Fault(BaseModel):
     """The Retry-After header of the kind `status`: seconds or an HTTP date; None: no header."""
 
     def answer(self) -> web.Response | None:
-        """Return a new wrong answer; None for the kinds `slow` and `truncated`, which need the right answer."""
+        """Return the wrong answer that a request gets in place of the right one.
+
+        The result is None for the kinds `slow` and `truncated`: the caller makes the right answer, and sends it late or
+        cuts it.
+        """
         if self.kind == "html":
             return web.Response(body=_PAGE, content_type="text/html")
         if self.kind == "empty":
@@ -72,9 +76,10 @@ class Faults:
         self._cleared = asyncio.Event()
 
     async def apply(self, on: str, listing: str | None = None) -> Fault | None:
-        """Choose the fault that a request gets, wait for its delay, and return it; return None at once if it gets none.
+        """Choose the fault that a request gets, wait for the fault's delay, and return the fault.
 
-        `on` is "images" for a request for a picture, else "odata"; `listing` is the ListingKey of the picture.
+        Returns None at once if the request gets no fault. `on` is "images" for a request for a picture, and "odata" for
+        one to the Web API. `listing` is the ListingKey of the picture, None for the Web API.
         """
         for fault in self._active:
             if fault.on == on and fault.listing in {None, listing} and self._is_due(fault):
@@ -86,8 +91,8 @@ class Faults:
     def _is_due(self, fault: Fault) -> bool:
         """Count one more request that matches the fault; return True if this request gets the fault.
 
-        Of the matching requests, the fault's `share` get it, evenly spaced, until as many as its `count` got it;
-        without a count there is no such end.
+        The fault's `share` of the matching requests get the fault, evenly spaced. After `count` requests no more get
+        it; if `count` is None, there is no such end.
         """
         name = id(fault)
         owed = self._owed.get(name, 0.0) + fault.share
@@ -100,9 +105,9 @@ class Faults:
 
 
 async def cut(request: web.Request, body: bytes, content_type: str) -> web.StreamResponse:
-    """Answer a request with a body that ends half-way: announce the length of all, send half, and close the connection.
+    """Answer a request with a body that ends half-way: announce the full length, send half, and close the connection.
 
-    Return the answer, for the handler to return.
+    Returns the answer that was sent, because aiohttp wants a request's handler to return it.
     """
     response = web.StreamResponse(headers={"Content-Type": content_type, "Content-Length": str(len(body))})
     response.force_close()

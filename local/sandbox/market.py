@@ -27,7 +27,7 @@ _KINDS = ("Detached", "Semi-Detached", "Condo Apartment", "Att/Row/Townhouse")
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A size in which every photo of the sandbox MLS is offered. `width` is in pixels; None is the photo's own width.
+    """A size in which every photo of the sandbox MLS can be fetched. `width` is in pixels; None: the photo's own width.
 
     `name` is its ImageSizeDescription, `suffix` its part of a photo's MediaKey, `permission` who may see it.
     """
@@ -63,12 +63,15 @@ class SandboxPhoto:
     """The MediaModificationTimestamp."""
 
     def width_in(self, size: Size) -> int:
-        """Return the photo's width in pixels in this size: the size's, unless the photo itself is narrower."""
+        """Return the photo's width in pixels in this size: the width of the size, or the photo's own if it is less."""
         return min(self.width, size.width or self.width)
 
     @property
     def cache_buster(self) -> str:
-        """Return the digits of the photo's timestamp. The URLs hold them, so no cache answers with an old photo."""
+        """Return the digits of the photo's timestamp.
+
+        Image URLs contain the digits: a changed photo has another URL, so that no cache answers with the old picture.
+        """
         return "".join(char for char in self.modified_at if char.isdigit())
 
 
@@ -117,11 +120,11 @@ class BadSignature(ValueError):
 
 
 class Market:
-    """All listings of the sandbox MLS, in memory, by ListingKey, and the clock of their timestamps.
+    """Holds the listings of the sandbox MLS in memory; its methods change them, and make their RESO records.
 
-    There are `listings` of them with `photos` photos each, at most `widest` pixels wide. `root` is the beginning of all
-    image URLs, without a slash at its end; the server sets it. With `photo_moves_record` False, a change of photos
-    moves the photos' timestamps alone, as at AMPRE.
+    At the start there are `listings` listings with `photos` photos each, at most `widest` pixels wide. The timestamps
+    are times of `clock`. `root` is the beginning of all image URLs, without a slash at its end; the server sets it. If
+    `photo_moves_record` is False, a change of photos leaves the listing's ModificationTimestamp as it is, as at AMPRE.
     """
 
     def __init__(
@@ -212,8 +215,8 @@ class Market:
     def withdraw_photo(self, key: str, photo: int | str = -1) -> Record:
         """Remove a photo from its listing, and return the listing's new record.
 
-        The photo's URLs answer 404 from then on. `photo` is its position, from 0, or its MediaObjectID; -1 is the last
-        one.
+        Requests for the photo's URLs are answered with 404 from then on. `photo` is its position, from 0, or its
+        MediaObjectID; -1 is the last photo.
         """
 
         def change(listing: SandboxListing) -> None:
@@ -238,13 +241,13 @@ class Market:
         return self._changed(key, lambda listing: setattr(listing, "is_opted_out", True), media=False)
 
     def touch(self, key: str) -> Record:
-        """Change nothing of a listing but its ModificationTimestamp, as a new price would. Return the new record."""
+        """Change only the ModificationTimestamp of a listing, as if its price changed. Return the new record."""
         return self._changed(key, lambda _: None, media=False)
 
     def re_sign(self, *, expire: bool = False) -> None:
-        """Sign the URLs of all images with a new key, so that they change; no timestamp does.
+        """Sign the URLs of all images with a new key. The URLs change, and no timestamp changes.
 
-        The old URLs still open, unless `expire` is True: then they answer 403.
+        The old URLs still work, unless `expire` is True: then requests for them are answered with 403.
         """
         self._keys = [*([] if expire else self._keys), f"sandbox-{self.now()}".encode()]
 
@@ -288,7 +291,10 @@ class Market:
         return [self.row(listing, photo, order, size) for order, photo in placed for size in _OWN_SIZES]
 
     def row(self, listing: SandboxListing, photo: SandboxPhoto, order: int, size: Size) -> Record:
-        """Return the Media row of a photo in a size; `order` is the photo's position among the listing's, from 0."""
+        """Return the Media row of a photo in one of its sizes.
+
+        `order` is the photo's position among the photos of the listing, from 0.
+        """
         width, height = photo.shot.size(photo.width_in(size))
         return {
             "MediaKey": f"{photo.object_id}-{size.suffix}",
@@ -312,9 +318,9 @@ class Market:
         }
 
     def url(self, listing: SandboxListing, photo: SandboxPhoto, size: Size) -> str:
-        """Return the URL of a photo in a size, signed with the newest key.
+        """Return the URL of a photo in one of its sizes, signed with the newest key.
 
-        The path names signature, size and version.
+        The URL's path contains the signature, the size, and the version of the picture.
         """
         source = _base64(f"{listing.key}/{photo.object_id}/{size.suffix}".encode())
         width = photo.width_in(size)

@@ -1,4 +1,4 @@
-"""The facts of a listing and its photos that vendors' records and URLs are made of, and the filling in of templates."""
+"""Fills in the templates of vendors' records and image URLs with facts of the sandbox's listings and photos."""
 
 import base64
 import hashlib
@@ -14,15 +14,16 @@ _TICKS_AT_1970 = 621_355_968_000_000_000
 
 
 def is_on_market(listing: SandboxListing) -> bool:
-    """Return True if the listing's status is none of those that RESO has for listings off the market."""
+    """Return True unless the listing has a StandardStatus of RESO for listings off the market, such as Closed."""
     return listing.status not in _OFF_MARKET
 
 
 def of_listing(listing: SandboxListing, key: str) -> dict[str, object]:
-    """Return the facts of a listing by name. `key` is a template of its ListingKey, which may use the other names.
+    """Return the facts of a listing that templates may use, by name.
 
-    `number`, `digits` and `long_digits` are numbers of 6, 9 and 26 digits that belong to this listing; `newest` is its
-    latest timestamp.
+    `key` is the template of the vendor's ListingKey; it may use all other facts. `number`, `digits` and `long_digits`
+    are numbers of up to 6, of 9 and of 26 digits, different for each listing. `newest` is the listing's latest
+    timestamp.
     """
     number = int(listing.key[-6:])
     is_on = is_on_market(listing)
@@ -46,10 +47,10 @@ def of_listing(listing: SandboxListing, key: str) -> dict[str, object]:
 def of_photo(
     listing: SandboxListing, photo: SandboxPhoto, order: int, size: Size, facts: Mapping[str, object]
 ) -> dict[str, object]:
-    """Return the facts of a photo in one size by name, with those of its listing, `facts`.
+    """Return the facts of a photo in one size that templates may use, by name. They include `facts`, its listing's.
 
-    `order` counts from 0, `place` from 1. `hex`, `uuid` and `upload_digits` change with each new picture, and
-    `media_digits` and `object_id` do not.
+    The argument `order` is the photo's position in its listing, from 0; the fact `place` counts from 1. The facts
+    `hex`, `uuid` and `upload_digits` change with each new picture; `media_digits` and `object_id` never change.
     """
     width, height = photo.shot.size(photo.width_in(size))
     picture = f"{photo.object_id}/{photo.shot.version}".encode()
@@ -79,7 +80,11 @@ def of_photo(
 
 
 def filled(fields: Mapping[str, object], facts: Mapping[str, object]) -> dict[str, object]:
-    """Return `fields` with facts in place of names: `"$order"` becomes the fact itself, `"{order}"` its text."""
+    """Return `fields` with facts filled in, which are in `facts` by name.
+
+    The value `"$order"` becomes the fact `order` with its own type. In other texts, `{order}` becomes the fact's text.
+    Values that are no text stay.
+    """
     return {name: _filled(value, facts) for name, value in fields.items()}
 
 

@@ -20,8 +20,8 @@ _TOKEN = re.compile(
 class BadQuery(ValueError):
     """Raised for a query option that is invalid or not supported.
 
-    `status` is the answer's HTTP status. `rule` names the kind of refusal, and `code` is the vendor's error code, empty
-    for the status.
+    `status` is the answer's HTTP status. `rule` names the kind of refusal, such as `syntax`. `code` is the vendor's
+    error code; if it is empty, the answer has the status as its code.
     """
 
     def __init__(self, detail: str, status: int = 400, *, rule: str = "syntax", code: str = "") -> None:
@@ -33,8 +33,8 @@ class BadQuery(ValueError):
 class Filter:
     """A parsed `$filter`. `test` returns True for a record that matches.
 
-    `comparisons` are all field names with their operator and value, in the order of the text; the value of `in` is a
-    list. `ors` is the number of `or`.
+    `comparisons` has the field name, operator and value of each comparison, in the order of the text; the value of `in`
+    is a list. `ors` is the number of `or` operators.
     """
 
     test: Test
@@ -187,7 +187,8 @@ def _holds(compare: Callable[..., bool], field: object, value: object, *, is_cut
 class PageLimits:
     """How many rows a page has: `default` without `$top`, and at most `most`.
 
-    A higher `$top` is refused, or taken for `most` if `is_cut` is True. A `$skip` over `most_skip` is refused.
+    A `$top` over `most` is refused; if `is_cut` is True, the page has `most` rows instead. A `$skip` over `most_skip`
+    is refused.
     """
 
     default: int = 100
@@ -199,9 +200,10 @@ class PageLimits:
 def page(
     records: Sequence[Record], options: Mapping[str, str], limits: PageLimits = PageLimits(), test: Test | None = None
 ) -> tuple[list[Record], int | None]:
-    """Return one page of the records as a query asks for it, and the `$skip` of the next page, None after the last.
+    """Return the page of the records that a query asks for, and the `$skip` of the next page; None if it is the last.
 
-    `options` are the query's options by name, such as `$top`; `$select` is not applied. `test` replaces `$filter`.
+    `options` are the query's options by name, such as `$top`; `$select` is not applied. `test` returns True for the
+    records that match, and replaces the option `$filter`; None: the option is used.
 
     Raises:
         BadQuery: an option is invalid.

@@ -42,7 +42,7 @@ _CHANGES = (
 def index(listings: Iterable[SandboxListing], image_requests: int, vendor: VendorRules) -> str:
     """Return the sandbox's page for people as HTML: all listings, links, and buttons that change listings.
 
-    `image_requests` is the number of requests for pictures so far; `vendor` is the one that the sandbox plays.
+    `image_requests` is the number of requests for pictures so far, `vendor` the rules of the vendor that is emulated.
     """
     listings = list(listings)
     photos = sum(len(listing.photos) for listing in listings)

@@ -1,4 +1,4 @@
-"""The image host of the sandbox: pictures by their signed URLs, as a vendor's rules say, with a log of all requests."""
+"""The image host of the sandbox: answers requests for signed image URLs by a vendor's rules, and logs the requests."""
 
 import secrets
 from collections import Counter, deque
@@ -23,10 +23,10 @@ _REDIRECTED_FOR = timedelta(minutes=15)
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """A request for a picture that the sandbox answered, with the status of its answer and the headers of the request.
+    """A request for a picture that the sandbox answered: the status of the answer, and the headers of the request.
 
-    `at` is in seconds of the monotonic clock. `listing_key`, `photo` (its MediaObjectID) and `size` (its name) are
-    empty if the URL led to no photo.
+    `at` is the time of the answer, in seconds of the monotonic clock. `photo` is the photo's MediaObjectID, `size` the
+    name of the size. `listing_key`, `photo` and `size` are "" if the request was refused or its URL names no photo.
     """
 
     at: float
@@ -38,10 +38,10 @@ class ImageRequest:
 
 
 class PictureHost:
-    """Answers requests for pictures. `token` is the bearer token that they require; None: none.
+    """Answers requests for pictures. `token` is the bearer token that a request must have; None if none is required.
 
-    `album` makes the pictures; it is set before the first request. `other_url` is the root URL of the second host that
-    some vendors redirect to.
+    `album` makes the pictures; it is set before the first request. `other_url` is the root URL of the second host, to
+    which some vendors redirect requests for pictures.
     """
 
     album: Album
@@ -62,7 +62,7 @@ class PictureHost:
         """The number of requests that a rule of the vendor refused, by rule."""
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Answer a request for a picture at a URL of a Media row."""
+        """Answer a request for a MediaURL: with the picture, with a redirect to the second host, or with an error."""
         if not self._meter.admit("media"):
             self.refused["quota"] += 1
             return self._logged(request, None, web.Response(status=429, text="Request limit reached"))
@@ -75,7 +75,7 @@ class PictureHost:
         return self._logged(request, requested, await self._picture(request, requested))
 
     async def answer_redirected(self, request: web.Request) -> web.StreamResponse:
-        """Answer a request for a picture at a URL of the second host."""
+        """Answer a request at the second host, to which `answer` redirected the client: 403 if its URL has expired."""
         requested, ends_at = self._redirected.get(request.match_info["name"], (None, self._clock()))
         if requested is None or ends_at < self._clock():
             return web.Response(status=403)

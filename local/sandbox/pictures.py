@@ -1,4 +1,4 @@
-"""The image URLs of a vendor: how they are signed, how long and how often they work, and what is refused."""
+"""Makes the image URLs of the emulated vendor, and refuses requests for those that have expired or were used."""
 
 import json
 import re
@@ -21,7 +21,7 @@ _NO_SUCH_KEY = '<?xml version="1.0"?><Error><Code>NoSuchKey</Code></Error>'
 
 @dataclass(frozen=True, slots=True)
 class _Signed:
-    """What a signature is for: the stable part of its URL, and the end of its life in seconds since 1970."""
+    """What a signature was issued for: the stable part of its URL, and when the URL expires, in seconds since 1970."""
 
     stable: str
     expires: int
@@ -29,7 +29,10 @@ class _Signed:
 
 @dataclass(frozen=True, slots=True)
 class PictureRefused(Exception):
-    """Raised for a request for a picture that is refused; `rule` names the reason."""
+    """Raised if a vendor's rules refuse a request for a picture; `rule` names the reason, such as `expired`.
+
+    `status` and `text` are the HTTP status and the body of the answer.
+    """
 
     status: int
     rule: str
@@ -39,7 +42,7 @@ class PictureRefused(Exception):
 class PictureUrls:
     """Makes and reads the image URLs of a vendor, and refuses a URL that has expired or was used.
 
-    `token` is the access token, which some vendors want as User-Agent.
+    `token` is the access token of the Web API, which some vendors want in the header User-Agent.
     """
 
     def __init__(self, vendor: VendorRules, market: Market, clock: Clock, token: str) -> None:
@@ -55,7 +58,10 @@ class PictureUrls:
         self._pattern = re.compile(pattern)
 
     def url(self, listing: SandboxListing, photo: SandboxPhoto, size: Size, *, is_broken: bool = False) -> str:
-        """Return a URL of a photo in a size. A signed URL differs in each answer. With `is_broken` it leads nowhere."""
+        """Return a URL of a photo in one of its sizes. Each call signs a new URL if the vendor's URLs have signatures.
+
+        With `is_broken`, a vendor's URL names no existing photo.
+        """
         if not self._rules.path:
             return self._market.url(listing, photo, size)
         facts = self._facts(listing, photo, size)
@@ -70,12 +76,14 @@ class PictureUrls:
         return f"{self._market.root}/{self._rules.signed.format_map(parts)}"
 
     def requested(self, path: str, headers: Mapping[str, str]) -> Requested:
-        """Return the photo that a URL's path leads to, and note the use of a URL that works once.
+        """Return the listing, photo and size that the path of an image URL names. A single-use URL is used up by this.
+
+        `headers` are the headers of the request for the URL.
 
         Raises:
             PictureRefused: the vendor's rules refuse the request.
             BadSignature: the URL was not signed here.
-            KeyError: there is no such photo now.
+            KeyError: the URL names no photo that exists now.
         """
         if not self._rules.path:
             return self._market.requested(path)
@@ -125,7 +133,7 @@ class PictureUrls:
         return naming.of_photo(listing, photo, listing.photos.index(photo), size, facts)
 
     def missing(self) -> web.Response:
-        """Return the HTTP answer with which the vendor that is played answers for a picture that does not exist."""
+        """Return the 404 with which the emulated vendor answers a request for a picture that does not exist."""
         return _missing(self._rules.missing)
 
 

@@ -1,4 +1,4 @@
-"""Which queries a vendor refuses: fields, operators, orders and page sizes that its API does not take."""
+"""Checks queries by the emulated vendor's rules: which fields, operators, orders and page sizes its API refuses."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -16,9 +16,10 @@ _STATUSES = (
 
 
 def read_filter(vendor: VendorRules, text: str, known: Collection[str], *, is_property: bool) -> Filter:
-    """Parse a `$filter`, and check it by the vendor's rules. `known` are the fields that records have.
+    """Parse the text of a `$filter`, check it by the vendor's rules, and return it. An empty text matches all records.
 
-    Raises BadQuery for a filter that the vendor refuses.
+    `known` are the names of the resource's fields. `is_property` is True for the resource Property, which has more
+    rules than Media. Raises BadQuery for a filter that the vendor refuses.
     """
     rules = vendor.query
     read = Filter(lambda _: True)
@@ -47,7 +48,10 @@ def _check_required(rules: Query, read: Filter) -> None:
 
 
 def _check_statuses(vendor: VendorRules, read: Filter) -> None:
-    """Refuse a StandardStatus that is none of the vendor's words, as an OData enumeration does."""
+    """Raise BadQuery if the filter compares StandardStatus with a text that is no status in the vendor's notation.
+
+    A vendor whose StandardStatus is plain text, and no OData enumeration, accepts every text.
+    """
     if vendor.records.statuses == "display":
         return
     known = {status(name, vendor.records.statuses) for name in _STATUSES}
@@ -58,7 +62,7 @@ def _check_statuses(vendor: VendorRules, read: Filter) -> None:
 
 
 def check_order(vendor: VendorRules, text: str, known: Collection[str]) -> None:
-    """Raise BadQuery for an `$orderby` that the vendor refuses."""
+    """Raise BadQuery if the vendor refuses `text`, the text of an `$orderby`. `known` are the names of all fields."""
     wanted, allowed = odata.orders(text), vendor.query.order
     _check_known((name for name, _ in wanted), vendor.query, known)
     for name, is_descending in wanted:
@@ -67,7 +71,10 @@ def check_order(vendor: VendorRules, text: str, known: Collection[str]) -> None:
 
 
 def check_select(vendor: VendorRules, text: str, known: Collection[str]) -> None:
-    """Raise BadQuery for a `$select` that names a field that the vendor does not have."""
+    """Raise BadQuery if `text`, the text of a `$select`, names a field that is not in `known`.
+
+    Some vendors ignore unknown fields; then nothing is raised.
+    """
     _check_known(filter(None, (name.strip() for name in text.split(","))), vendor.query, known)
 
 
@@ -79,9 +86,9 @@ def _check_known(names: Iterable[str], rules: Query, known: Collection[str]) -> 
 
 
 def wants_media(vendor: VendorRules, expand: str) -> int | None:
-    """Return how many Media rows a record gets at most; None: it gets no field Media. 0 means no limit.
+    """Return how many Media rows each record of an answer has at most: 0 for no limit, None for no field Media at all.
 
-    `expand` is the query's `$expand`. Raises BadQuery if the vendor refuses it.
+    `expand` is the text of the query's `$expand`, "" if the query has none. Raises BadQuery if the vendor refuses it.
     """
     rules = vendor.media
     match = _EXPAND.fullmatch(expand)
@@ -95,7 +102,7 @@ def wants_media(vendor: VendorRules, expand: str) -> int | None:
 
 
 def page_limits(vendor: VendorRules, query: Mapping[str, str]) -> PageLimits:
-    """Return the limits of a page for a query's options."""
+    """Return the limits of a page by the vendor's rules. `query` has the query's options, which can change them."""
     rules = vendor.paging
     most = rules.most
     if query.get("$expand") and rules.most_expanded is not None:

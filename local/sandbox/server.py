@@ -25,15 +25,15 @@ from shared.clock import Clock, utc_now
 
 
 class Sandbox:
-    """A small RESO-like MLS on loopback, that serves during `async with Sandbox(listings=3, photos=2) as mls: …`.
+    """A small RESO-like MLS on loopback; it runs during `async with Sandbox(listings=3, photos=2) as mls: …`.
 
-    Each listing has `photos` photos, drawn, or read from `folder`. No picture is wider than `widest` pixels: small ones
-    make tests fast. The port is any free one if `port` is 0. `tokens` are the bearer tokens that the Web API ("odata")
-    and the pictures ("images") require; without one, no token is required, unless `vendor` requires one. Drawn pictures
-    are kept in the folder `cache`, by default in a temporary one.
+    Each listing has `photos` photos, drawn, or read from `folder`. No picture is wider than `widest` pixels, because
+    small pictures make tests fast. If `port` is 0, a free port is used. `tokens` are the bearer tokens that the Web API
+    ("odata") and the pictures ("images") require. What `tokens` lacks requires no token, unless `vendor` does. Drawn
+    pictures are kept in the folder `cache`, by default in a temporary one.
 
-    `vendor`, one of `local.sandbox.vendors.NAMES`, is whose rules hold, changed by its `switches`. All times are those
-    of `clock`.
+    `vendor` is one of `local.sandbox.vendors.NAMES`: the sandbox plays this vendor by the vendor's rules. Each of
+    `switches` changes some of the rules. `clock` gives the time of all timestamps, tokens and URLs.
 
     Raises:
         NoPictures: the folder holds no picture.
@@ -100,7 +100,7 @@ class Sandbox:
 
     @property
     def other_host(self) -> str:
-        """Return the second host and port, to which some vendors' pictures redirect."""
+        """Return the host and port of the second image host, to which some vendors redirect requests for pictures."""
         return self.pictures.other_url.removeprefix("http://")
 
     @property
@@ -110,7 +110,10 @@ class Sandbox:
 
     @property
     def begun(self) -> Counter[str]:
-        """Return the number of requests for pictures by ListingKey; "" is for URLs without a photo."""
+        """Return the number of requests for pictures by ListingKey, with whatever answer.
+
+        The key "" is for refused requests and for URLs that name no photo.
+        """
         return self.pictures.begun
 
     @property
@@ -146,8 +149,8 @@ class Sandbox:
     def feeds_toml(self, *, feed: str = "sandbox", **overrides: object) -> str:
         """Return the text of a feeds.toml with one feed for this running MLS, with high rates and short retries.
 
-        `overrides` are settings of the feed that are added or win over these. Sweeps read the Web API only with
-        `reso_url=mls.web_api`.
+        `overrides` are settings of the feed that are added, or win over those of this text. Sweeps read the Web API
+        only with `reso_url=mls.web_api`.
         """
         rules: dict[str, object] = {
             "image_hosts": [self.host],
@@ -164,14 +167,14 @@ class Sandbox:
         return "\n".join([f"[feeds.{json.dumps(feed)}]", *lines, ""])
 
     def misbehave(self, **fault: object) -> None:
-        """Add a fault, which requests get from the next one on.
+        """Make the sandbox answer wrongly from the next request on.
 
-        The arguments are the fields of `Fault`: kind="html", count=3.
+        The arguments are the fields of a `Fault`, such as kind="html", count=3.
         """
         self.faults.add(Fault.model_validate(fault))
 
     def behave(self) -> None:
-        """Remove all faults of this MLS, and let its Web API answer `$expand=Media` again."""
+        """Undo `misbehave` and `allow_expand`: remove all faults, and let the Web API answer `$expand=Media` again."""
         self.faults.clear()
         self.api.vendor = self.vendor
 
@@ -230,7 +233,7 @@ class Sandbox:
         return await (self.api.answer(request, handler) if self.api.handles(request.path) else handler(request))
 
     async def _preview(self, request: web.Request) -> web.Response:
-        """Answer with a picture for the page. Its requests are not counted and get no fault."""
+        """Answer the request for a picture on the sandbox's page. The request is not counted and gets no fault."""
         try:
             photo = self.market.listing(request.match_info["key"]).photo(request.match_info["photo"])
         except KeyError as missing:
@@ -277,9 +280,10 @@ class Sandbox:
 
 
 async def _json(request: web.Request) -> dict[str, object]:
-    """Return the arguments of a change: the JSON object in a request's body. Raise a 415 or 400 for any other body.
+    """Return the JSON object in the body of a request to the control API: the arguments of a change.
 
-    Only `application/json` is accepted, because a form on another site cannot send it.
+    Raises HTTP 415 for another content type than `application/json`, and 400 for another body than an object. A form on
+    another site cannot send `application/json`, and so cannot change the sandbox.
     """
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="send the arguments as application/json")

@@ -24,9 +24,10 @@ _MADE_AT = "$made"
 
 
 class WebApi:
-    """Answers the requests to one vendor's Web API. `url` is the root of the server, set when it runs.
+    """Answers the requests to the Web API of the emulated vendor.
 
-    `refused` counts the refused requests by rule. `vendor` may be replaced while it runs.
+    `url` is the root URL of the server, which sets it at its start. `refused` counts the refused requests by rule.
+    `vendor` has the vendor's rules, and may be replaced while the server runs.
     """
 
     def __init__(self, vendor: VendorRules, records: VendorRecords, gate: Gate, meter: Meter, faults: Faults) -> None:
@@ -36,7 +37,7 @@ class WebApi:
         self.refused: Counter[str] = Counter()
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes of the vendor's resources."""
+        """Return the routes of the vendor's resources, of its replication, and of its token endpoint."""
         root, routes = self.vendor.root, []
         replication = self.vendor.replication
         if replication.kind in {"cursor", "link-header"}:
@@ -57,11 +58,11 @@ class WebApi:
         ]
 
     def handles(self, path: str) -> bool:
-        """Return True if a request for this path is one to the Web API."""
+        """Return True if `path`, the path of a request's URL, belongs to the Web API: it is below the vendor's root."""
         return path.startswith(f"{self.vendor.root}/")
 
     async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer a request: by a fault, with a refusal, or with what `handler` returns."""
+        """Answer a request to the Web API: with what `handler` returns, with a refusal, or with an active fault."""
         fault = None
         try:
             self._admit(request)
@@ -200,7 +201,11 @@ class WebApi:
         return {name for record, _ in self._pairs()[:1] for name in record} | {"Media"}
 
     def _shown(self, query: Mapping[str, str]) -> Callable[[Record, SandboxListing], Record]:
-        """Return a function that gives a record the fields and Media rows that a query asks for."""
+        """Return a function for the records of an answer to `query`, the options of a query by name.
+
+        The function takes a Property record without Media rows and its listing. It returns the record with the fields
+        and Media rows that the query asks for. Raises BadQuery if the vendor refuses `$expand` or `$select`.
+        """
         most = query_rules.wants_media(self.vendor, query.get("$expand", ""))
         select = query.get("$select", "")
         query_rules.check_select(self.vendor, select, self._known())

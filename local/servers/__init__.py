@@ -15,7 +15,7 @@ def programs(
 ) -> list[Program]:
     """Return the programs of the servers in `names`, in the order of `PORTS`, with their data in `home`/data.
 
-    None is started. `ports` has a port for each name in `PORTS`; the keys are those of the S3 server's only user.
+    No program is started. `ports` has a port for each name in `PORTS`; the keys are those of the S3 server's only user.
 
     Raises:
         LocalError: the program of a server is not installed.

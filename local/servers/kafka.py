@@ -29,7 +29,7 @@ JVM = (
 
 
 def program(data: Path, ports: Mapping[str, int]) -> Program:
-    """Return the program that runs Kafka with its log and settings in the folder `data`. It is not started.
+    """Return the program that runs Kafka with its log and settings in the folder `data`, without starting it.
 
     `ports` has a port for each name in `PORTS`.
 

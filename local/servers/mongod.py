@@ -14,7 +14,7 @@ NOT_INITIATED = 94
 
 
 def program(data: Path, ports: Mapping[str, int]) -> Program:
-    """Return the program that runs mongod with its files in the folder `data`. It is not started.
+    """Return the program that runs mongod with its files in the folder `data`, without starting it.
 
     `ports` has a port for each name in `PORTS`.
 
@@ -41,8 +41,8 @@ def uri(port: int) -> str:
 def answers(port: int) -> bool:
     """Return True if the mongod on this port accepts writes.
 
-    Otherwise return False, after a step that mongod may need before it does: initiate the replica set if no earlier
-    start did, or correct the port in the replica set's configuration.
+    Otherwise return False, and take a step that mongod may need to accept writes: initiate the replica set if no
+    earlier start did, or correct the port in the replica set's configuration.
     """
     import pymongo  # noqa: PLC0415 - slow to import, and not needed if everything runs already
     from pymongo.errors import OperationFailure, PyMongoError  # noqa: PLC0415

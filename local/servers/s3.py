@@ -26,7 +26,7 @@ OPTIONS = (
 
 
 def program(data: Path, ports: Mapping[str, int], access_key: str, secret_key: str) -> Program:
-    """Return the program that runs the S3 server with its files in the folder `data`. It is not started.
+    """Return the program that runs the S3 server with its files in the folder `data`, without starting it.
 
     `ports` has a port for each name in `PORTS`; the keys are those of the server's only user.
 
@@ -52,7 +52,7 @@ def endpoint(port: int) -> str:
 def _answers(port: int, master_port: int) -> bool:
     """Return True if the S3 server accepts objects.
 
-    Its master is asked too: the gateway answers before a volume is ready.
+    The master at `master_port` is asked too, because the gateway at `port` answers before a volume is ready.
     """
     return http_status(port, "/healthz") == 200 and http_status(master_port, "/dir/assign") == 200
 

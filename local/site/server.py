@@ -13,7 +13,11 @@ Listing = dict[str, object]
 
 
 def application(resolver: str, feed: str, read_listings: Callable[[], Awaitable[Sequence[Listing]]]) -> web.Application:
-    """Return the application. `resolver` is the resolver's address; `read_listings` is called at each request."""
+    """Return the application of the example site.
+
+    `resolver` is the resolver's address. `read_listings` is called at each request for the page, and returns the
+    listings of the feed that the page shows.
+    """
 
     async def page(_: web.Request) -> web.Response:
         text = await asyncio.to_thread(_PAGE.read_text, encoding="utf-8")

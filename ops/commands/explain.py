@@ -61,7 +61,7 @@ async def _explain(
 ) -> Explanation:
     """Return the explanation of a listing and of its photo `image_id`, or of all its photos if `image_id` is None.
 
-    A feed that is not in `feeds` is explained too. Raises StoreUnavailable.
+    `feeds` has the feeds of feeds.toml by name; it may lack the listing's feed. Raises StoreUnavailable.
     """
     renderer, feed = Renderer(settings.public_root), feeds.get(listing.feed)
     circumstance_lines = [*await circumstances.explain_dead_letters(settings, stores, listing.key, now)]

@@ -48,7 +48,7 @@ class ForceOptions:
 
     @property
     def filter(self) -> PhotoFilter:
-        """The filter that these options make, which selects the photos of each feed."""
+        """Return the filter that these options describe; it selects the photos to force in each feed."""
         return PhotoFilter(listing_keys=tuple(self.listings or ()), failed=self.failed, city=self.city)
 
 
@@ -82,7 +82,8 @@ async def _force(
 ) -> tuple[dict[str, Result], list[str]]:
     """Force the photos of all selected feeds; return the results by feed, and a line for each ListingKey left out.
 
-    A ListingKey is left out if no selected feed has it. A dry run only counts. Raises StoreUnavailable and Contention.
+    A ListingKey is left out if no selected feed has it. A dry run only counts. Raises StoreUnavailable. Raises
+    Contention, after the last feed, if others kept changing a listing.
     """
     selected = terminal.select_feeds(options.feed, feeds, settings)
     names = [feed.name for feed in selected]
@@ -97,7 +98,8 @@ async def _force_feeds(
 ) -> dict[str, Result]:  # fmt: skip
     """Force photos of these feeds, show the progress, and return the results by the feeds' names.
 
-    A dry run only counts. Raises StoreUnavailable; and Contention after the last feed.
+    A dry run only counts. Raises StoreUnavailable. Raises Contention, after the last feed, if others kept changing a
+    listing.
     """
     counts = [(await stores.listings.counts(feed.name, utc_now())).listings for feed in feeds]
     total = len(options.listings or ()) * len(feeds) or sum(counts)

@@ -51,8 +51,8 @@ def thaw(feed: _Feed, as_json: terminal.Json = False) -> None:
 def _changed(feed: str, change: Callable[[Ledgers], Awaitable[None]]) -> BudgetUse:
     """Apply a change to the ledger of a feed, and return the use of the feed's budget after it.
 
-    `feed` is the feed's name. `change` is called with the store of all ledgers, and writes the change of this feed's
-    ledger itself. An expected error, such as an unknown feed, ends the process.
+    `feed` is the feed's name. `change` is called with the store of all ledgers, and must write the feed's ledger there.
+    An expected error, such as an unknown feed, ends the process with a message.
     """
 
     async def write(settings: Settings, feeds: Mapping[str, Feed]) -> BudgetUse:

@@ -93,7 +93,8 @@ async def _publish_file(
     """Publish a file's records in batches; return how many were published, and the parts that cannot be used.
 
     `feed` is the name of the feed that the records belong to. `bar` is the task of `progress` that shows how many
-    records are published and how many bytes are read. Raises BrokerUnavailable and OSError.
+    records are published and how many bytes are read. Raises BrokerUnavailable if Kafka does not take a record, and
+    OSError if the file cannot be read.
     """
     unusable: list[Unusable] = []
     published = 0
@@ -108,8 +109,8 @@ async def _publish_file(
 def _usable(file: IO[bytes], unusable: list[Unusable], progress: Progress, bar: TaskID) -> Iterator[PropertyRecord]:
     """Yield the records of a file that can be published; append each other part, with its reason, to `unusable`.
 
-    The list `unusable` is complete once all records are consumed. `bar` is the task of `progress` that shows how many
-    bytes are read. Raises OSError.
+    The list `unusable` is complete once the last record was yielded. `bar` is the task of `progress` that shows how
+    many bytes are read. Raises OSError if the file cannot be read.
     """
     for row in property_records.read(file, lambda read_bytes: progress.update(bar, completed=read_bytes)):
         if isinstance(row, Unusable):

@@ -52,8 +52,8 @@ async def _rebuild(
 ) -> dict[str, Rebuilt]:
     """Mark for a rebuild the photos of one feed, or of all feeds if `feed` is None; return the counts by feed.
 
-    A dry run only counts; the progress is shown unless `quiet`. Raises StoreUnavailable; and Contention after the last
-    feed.
+    A dry run only counts. The progress is shown unless `quiet`. Raises StoreUnavailable. Raises Contention, after the
+    last feed, if others kept changing a listing.
     """
     names = [named.name for named in terminal.select_feeds(feed, feeds, settings)]
     async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:

@@ -132,10 +132,10 @@ def discard(feed: _FeedName, yes: terminal.Yes = False, as_json: terminal.Json =
 
 
 def _decide(feed: str, decision: Decision, outcome: str, as_json: bool) -> None:
-    """Record in MongoDB an operator's decision about each hold of a feed that waits for one, and print what follows.
+    """Record an operator's decision in MongoDB for each hold of a feed that is not decided yet, and print the outcome.
 
-    `feed` is the feed's name, `outcome` a sentence that is printed; with `as_json`, the decision is printed as JSON
-    instead. Ends the process if no hold of the feed waits for a decision.
+    `feed` is the feed's name. `outcome` is the sentence that is printed; with `as_json`, the decision is printed as
+    JSON instead. Ends the process with a message if all holds of the feed are decided.
     """
 
     async def decide(settings: Settings, feeds: Mapping[str, Feed]) -> int:
@@ -157,8 +157,8 @@ async def _with_listings(
 ) -> list[Listing]:
     """Connect to MongoDB, call `change` with its store of listings, and return the listings that `change` returns.
 
-    The settings name the database. The feeds are not used: `terminal.run` calls every command with them. Raises
-    StoreUnavailable, and what `change` raises.
+    `settings` name the database. The third argument, the feeds, is not used: `terminal.run` passes it to every command.
+    Raises StoreUnavailable if MongoDB does not answer, and whatever `change` raises.
     """
     async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
         return await change(mongo.MongoListings(database, Renderer(settings.public_root)))
@@ -191,7 +191,10 @@ def _check_image_ids(listing: Listing, image_ids: Sequence[str], ids_of_listing:
 
 
 def _print(listings: Sequence[Listing], as_json: bool, outcome: str) -> None:
-    """Print the sentence `outcome` for each listing; as JSON, what operators have removed of each instead."""
+    """Print each listing with the sentence `outcome`.
+
+    With `as_json`, print as JSON whether an operator removed each listing, and the ids of its removed images.
+    """
     if as_json:
         terminal.print_json(
             [

@@ -61,11 +61,11 @@ class ReplayOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """Names the events of one replay, as its options do: those of a period or a file, or the rest of either.
+    """Names the events of one replay: those of a topic in a period, those of a file, or what is left of either.
 
-    `topic` has no prefix. `since` and `until` bound the period; None means no bound. If `file` is given, the events are
-    read from it instead of the topic. `resume` has the offsets that an interrupted replay has not published: then only
-    these are read, and the period does not count. None if no replay is resumed.
+    `topic` has no prefix. `since` and `until` are the period's begin and end; None means no bound. If `file` is given,
+    the events are read from the file instead of the topic. `resume` has the offsets that an interrupted replay has not
+    published yet: only these events are read, whatever the period is. `resume` is None for a new replay.
     """
 
     topic: str
@@ -77,7 +77,8 @@ class _Range:
     async def source(self, settings: Settings) -> EventSource:
         """Return the source of these events: the file, or the topic in Kafka. No event is read yet.
 
-        Raises BrokerUnavailable if Kafka must be asked for the offsets of a period, and OSError for the file.
+        The offsets of a period are asked of Kafka: raises BrokerUnavailable if Kafka does not answer. Raises OSError if
+        the file cannot be read.
         """
         if self.file:
             source = exporting.from_file(self.file)
@@ -108,7 +109,7 @@ def replay(options: ReplayOptions) -> None:
 
 
 def _checked(options: ReplayOptions) -> _Range:
-    """Return the events that the options name. Ends the process if the options are incomplete or wrong."""
+    """Return the range of events that the options name. Ends the process if the options are incomplete or wrong."""
     if options.topic not in EVENT_TYPES:
         topics = ", ".join(EVENT_TYPES)
         terminal.fail(f"{options.topic!r} cannot be replayed; there is {topics}. Dead letters are requeued.")
@@ -135,8 +136,9 @@ async def _plan(
     """Return the plan of the replay, and the cost of its downloads by the feeds' names; show the progress.
 
     A cost has `downloads`, their number; `bytes_expected`, about how many bytes they receive (None if unknown); and
-    `seconds_at_least`, how long they take at least. A feed without downloads may be absent.
-    Raises BrokerUnavailable, StoreUnavailable, OSError and NotExported.
+    `seconds_at_least`, how long they take at least. A feed without downloads may be absent. Raises BrokerUnavailable
+    if Kafka does not answer, and StoreUnavailable if MongoDB does not. Raises OSError if the events' file cannot be
+    read, and NotExported for a wrong line in it.
     """
     async with open_stores(settings) as stores:
         replay = await _replay(settings, events, options)

@@ -75,9 +75,10 @@ def _print(status: SystemStatus, fault: str, *, as_json: bool) -> None:
 
 
 async def _read(settings: Settings, feeds: Mapping[str, Feed]) -> tuple[SystemStatus, str]:
-    """Read and return the status and "". While Kafka does not answer, return what MongoDB knows and Kafka's error.
+    """Read the status, and return it with "" for no fault.
 
-    Raises StoreUnavailable.
+    If Kafka does not answer, return the part of the status that is read from MongoDB, with Kafka's error as the fault.
+    Raises StoreUnavailable if MongoDB does not answer.
     """
     async with open_stores(settings) as stores:
         try:
@@ -87,10 +88,10 @@ async def _read(settings: Settings, feeds: Mapping[str, Feed]) -> tuple[SystemSt
 
 
 async def _refresh(read: Callable[[], Awaitable[SystemStatus]], *, as_json: bool) -> None:
-    """Show the status every two seconds until Ctrl-C. If a later read fails, show the fault beside the last status.
+    """Show the status every two seconds until Ctrl-C cancels this call.
 
-    `read` is called for each refresh, and returns the status at that time. Raises BrokerUnavailable and
-    StoreUnavailable if the first status cannot be read. Otherwise runs until it is cancelled.
+    `read` is called for each refresh, and returns the status at that time. If `read` fails the first time, its
+    BrokerUnavailable or StoreUnavailable is raised. If it fails later, the fault is shown beside the last status.
     """
     status, fault = await read(), ""
     with _screen(as_json=as_json) as show:
@@ -108,10 +109,11 @@ async def _refresh(read: Callable[[], Awaitable[SystemStatus]], *, as_json: bool
 
 @contextmanager
 def _screen(*, as_json: bool) -> Iterator[Callable[[SystemStatus, str], object]]:
-    """Yield the function that shows a status each time it is called with it, until the context ends.
+    """Yield a function that shows a status. It may be called again and again until the context ends.
 
-    Its second argument says why the status could not be read again, or is "". With `as_json`, each call prints a line
-    of JSON; at a terminal, the status replaces the last one on the whole screen; else it is printed below the last.
+    The function takes the status, and a text that says why a newer status could not be read, or "". With `as_json`, a
+    call prints a line of JSON. Otherwise the status fills the whole screen of a terminal; without a terminal, it is
+    printed below the one before.
     """
     if as_json:
         yield lambda status, fault: print(
@@ -127,8 +129,7 @@ def _screen(*, as_json: bool) -> Iterator[Callable[[SystemStatus, str], object]]
 def _table(status: SystemStatus, fault: str = "") -> RenderableType:
     """Return the status for people: what needs an operator, a table with a column for each feed, lag, dead letters.
 
-    `fault` says why the status could not be read again; if it is not empty, it comes first, with the time of the
-    status.
+    `fault` says why a newer status could not be read. If it is not "", it comes first, with the time of `status`.
     """
     table = Table("", box=None, header_style="bold")
     for name in status.feeds:
@@ -146,7 +147,7 @@ def _table(status: SystemStatus, fault: str = "") -> RenderableType:
 def _remaining(windows: Sequence[WindowUse], name: str) -> str:
     """Return how much of one limit of a feed is left, such as `90 of 100`; "" if the feed has no such limit.
 
-    `windows` are those of the feed, `name` is the name of the window that the limit counts in.
+    `windows` are the feed's windows, `name` the name of the window to which the limit belongs, such as `hour`.
     """
     for window in windows:
         if window.name == name:
@@ -197,7 +198,10 @@ def _needs_operator(status: SystemStatus) -> Iterator[str]:
 
 
 def _kafka_lines(status: SystemStatus) -> Iterator[str]:
-    """Yield a line on each service's unfinished records, and one on dead letters; no line if Kafka was not asked."""
+    """Yield a line for each service with the numbers of records that it has yet to read, and a line on dead letters.
+
+    No line is yielded if the status was read without Kafka.
+    """
     for service, topics in (status.lag or {}).items():
         lag = ", ".join(f"{topic} {records:,}" for topic, records in topics.items())
         yield f"{service}: to read {lag}"

@@ -85,11 +85,11 @@ def _feeds_to_sweep(settings: Settings, feeds: Mapping[str, Feed], name: str | N
 async def _answer(
     sweeps: Sweeps, feed: str, request: SweepRequest, on_progress: Callable[[SweepState], object]
 ) -> SweepState:
-    """Wait until the scheduler has answered `request`, and return the state of the feed's sweep, read from MongoDB.
+    """Wait until a scheduler has finished the sweep that was requested, and return the state of the feed's sweep.
 
-    `request` is the sweep that this command asked for, and is recorded already. `on_progress` is called with each new
-    state, the last included. Ends the process if no scheduler begins within 30 seconds, if the sweep stalls for 10
-    minutes, and if a later `imagectl sweep` replaces `request`. Raises StoreUnavailable.
+    `request` is this command's request in MongoDB. `on_progress` is called with each new state, the last included. The
+    process ends with a message if no scheduler starts the sweep within 30 seconds, if the sweep makes no progress for
+    10 minutes, or if a later `imagectl sweep` replaces `request`. Raises StoreUnavailable.
     """
     before = state = await sweeps.get(feed)
     progressed_at, max_seconds = monotonic(), _MAX_START_SECONDS
@@ -170,9 +170,8 @@ def removals(
 async def _wait_for_removals(listings: RemovalQueue, wait_seconds: float, on_progress: Callable[[int], object]) -> int:
     """Wait until every removal that is due now is done; return the number of listings waited for, 0 if none is due.
 
-    Ends the process if nothing is removed for `wait_seconds`. `on_progress` is called again and again, with the number
-    of listings done so far.
-    Raises StoreUnavailable.
+    Ends the process with a message if nothing is removed for `wait_seconds`. `on_progress` is called again and again
+    with the number of listings whose removals are done. Raises StoreUnavailable.
     """
     now, waited_for, progressed_at = utc_now(), set[ListingId](), monotonic()
     before: set[ListingId] | None = None

@@ -12,9 +12,9 @@ NAMES = ("generic", "proptx", "mlsgrid", "trestle", "bridge", "spark", "ddf")
 
 
 def load(name: str, switches: Collection[str] = ()) -> VendorRules:
-    """Return the rules of a vendor; each of `switches` replaces some of them by other behaviour that is also known.
+    """Return the rules of the vendor `name`. Each of `switches` replaces some rules by another known behaviour.
 
-    Raises ValueError if there is no such vendor or switch; the message lists those that exist.
+    Raises ValueError if there is no such vendor, or the vendor has no such switch. The message lists the existing ones.
     """
     if name not in NAMES:
         raise ValueError(f"there is no vendor {name}; there are {', '.join(NAMES)}")
@@ -30,5 +30,5 @@ def load(name: str, switches: Collection[str] = ()) -> VendorRules:
 
 
 def switches_of(name: str) -> list[str]:
-    """Return the names of a vendor's switches."""
+    """Return the names of the vendor's switches: what `load` accepts as `switches` for this vendor."""
     return list(tomllib.loads((_FOLDER / f"{name}.toml").read_text("utf-8")).get("switches", {}))
