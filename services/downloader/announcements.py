@@ -38,9 +38,10 @@ class Announcements:
         self._published += ((listing_id, mark) for mark in unannounced)
 
     async def clear(self) -> None:
-        """Take the marks that `published` noted off their listings' records, in one round trip.
+        """Take the marks of published events off the records of their listings, in one round trip to the database.
 
-        If this raises, the next call tries the same marks again. Raises StoreUnavailable.
+        These are the marks that were passed to `published`. If this raises, the next call tries the same marks again.
+        Raises StoreUnavailable.
         """
         published, self._published = self._published, []
         try:

@@ -59,10 +59,10 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class NotModified:
-    """The origin answered that the photo's copy is still current.
+    """The origin answered that the photo's copy is still current (status 304).
 
-    `etag` and `last_modified` are the validators for the next conditional request: those of the answer, or those that
-    were sent if the answer has none; None if neither has one.
+    `etag` and `last_modified` are the validators for the next conditional request. Each is the validator of the answer,
+    or the validator that was sent if the answer has none, or None if there was none either.
     """
 
     etag: str | None

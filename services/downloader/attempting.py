@@ -119,7 +119,10 @@ class Attempter:
 
 
 class BudgetPermit:
-    """The Permit of one granted download: asks the feed's budget before each request, and reports the answer to it."""
+    """The Permit of one granted download.
+
+    It asks the feed's budget before each request of the download, and reports the origin's answer to the budget.
+    """
 
     def __init__(
         self, budget: OriginBudget, batch: DownloadBatch, download: GrantedDownload, *, forgives_refusal: bool

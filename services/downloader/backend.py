@@ -31,7 +31,7 @@ class AddressRefused(Exception):
 
 
 async def resolve_name(host: str, port: int) -> Sequence[str]:
-    """Return the IP addresses that the system's resolver finds for a host name, in its order of preference, each once.
+    """Return the IP addresses that the system's resolver finds for a host name, the preferred address first, each once.
 
     Raises OSError if the name is unknown.
     """
@@ -143,7 +143,7 @@ async def _first_to_connect(
 class _Connection(httpcore.AsyncNetworkStream):
     """A connection that repairs the heads of answers, and that closes itself if its TLS handshake is cancelled.
 
-    Without the latter, httpcore 1.0.9 would leave the connection open.
+    httpcore 1.0.9 leaves a connection open if its handshake is cancelled.
     """
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:

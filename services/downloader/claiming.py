@@ -85,7 +85,7 @@ class Claimer:
     def claimable(self, readings: Readings, requested: Requested) -> Claimable:
         """Return the requested photos that may be claimed now, by listing; nothing is written.
 
-        `readings` are the requested listings as they were just read, `requested` the events of each listing.
+        `readings` are the requested listings as they were just read, and `requested` are the events of each listing.
         """
         return self._claimable(readings, requested, self._in_flight.unavailable(is_viewed=self._is_viewed), None)
 
@@ -168,11 +168,11 @@ class Claimer:
     ) -> Sequence[ClaimedListing]:
         """Claim a claimable photo for each of the granted `downloads`, in MongoDB, and return the claimed listings.
 
-        `readings` are the listings as they were read, and `requested` the events of each listing. `claimable` are the
-        photos of each listing for which the budget was asked; they may be more than `downloads`. `urls` are as for
-        `claim`.
+        `readings` are the listings as they were read, and `requested` are the events of each listing. `claimable` are
+        the photos of each listing for which the budget was asked; there may be more of them than `downloads`. `urls`
+        are the same as for `claim`.
 
-        If another process changes a listing before its claims are written, this method reads the listing again, and
+        If another process changes a listing before its claims are written, this method reads the listing again. It then
         tries to claim the same photos with the downloads that are still unused. The result may have fewer photos than
         `downloads`; the caller frees the other downloads with the batch. Raises Contention if no photo could be claimed
         because the listings changed before each write.
@@ -211,9 +211,9 @@ class Claimer:
     ) -> Claimable:
         """Return the photos, by listing, that may still be claimed after other processes changed their listings.
 
-        `readings` are these listings as they were read again, and `requested` the events of each listing. `image_ids`
-        are the ids of the photos for which the budget was asked: only these photos are returned. `urls` are as for
-        `claim`.
+        `readings` are these listings as they were read again, and `requested` are the events of each listing.
+        `image_ids` are the ids of the photos for which the budget was asked: only these photos are returned. `urls` are
+        the same as for `claim`.
         """
         unavailable = self._in_flight.unavailable(is_viewed=self._is_viewed, except_waiting=image_ids)
         claimable = self._claimable(readings, requested, unavailable, urls)

@@ -43,12 +43,18 @@ class _Scans:
     """By component and number of the coefficient (0 to 63): how many of its low bits no scan has given yet."""
 
     def read_frame(self, name: bytes, segment: bytes) -> None:
-        """Read a frame header (SOF), which lists the components."""
+        """Note the colour components that a frame header (SOF) lists, and whether the JPEG is progressive.
+
+        `name` is the header's marker, and `segment` are the header's bytes behind its length.
+        """
         self.is_progressive = name == _PROGRESSIVE
         self.components = {segment[6 + 3 * index] for index in range(segment[5])}
 
     def read_scan(self, segment: bytes) -> None:
-        """Read a scan header (SOS): its components, its first and last coefficient, and the bits that it leaves out."""
+        """Note which coefficients a scan gives, and which of their bits are missing, from the scan's header (SOS).
+
+        `segment` are the header's bytes behind its length.
+        """
         count = segment[0]
         first, last, bits = segment[1 + 2 * count : 4 + 2 * count]
         coefficients = range(first, min(last, 63) + 1) if self.is_progressive else range(64)
@@ -134,8 +140,8 @@ def _fillings() -> Iterator[bytes]:
     """Yield byte strings to append to a JPEG without its end: libjpeg decodes them as pixels if any pixels are missing.
 
     The first string is empty. The others start with different codes, so that missing pixels look different with each.
-    They hold restart markers, because libjpeg continues behind a restart marker in any case. The first restart markers
-    differ too, because libjpeg skips pixels if it takes a marker for the next but one.
+    Each of the others holds restart markers, because libjpeg continues behind a restart marker in any case. Their first
+    restart markers differ too, because libjpeg skips pixels if it takes a marker for the next but one.
     """
     yield b""
     noise = random.Random(0)  # noqa: S311 - always the same

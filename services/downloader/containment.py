@@ -117,7 +117,7 @@ def _restrict_files(libc: ctypes.CDLL, writable: Iterable[Path]) -> bool:
 
 
 def _allow(libc: ctypes.CDLL, ruleset: int, folder: Path, rights: int) -> None:
-    """Add a rule to the Landlock ruleset that allows these rights beneath the folder. Skip a missing folder."""
+    """Add a rule to the Landlock ruleset: allow `rights` (Landlock's flags) beneath the folder. Skip it if missing."""
     if not folder.is_dir():
         return
     descriptor = os.open(folder, os.O_PATH | os.O_CLOEXEC)
@@ -154,6 +154,7 @@ def _refusal(number: int) -> bytes:
 def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
     """Return one instruction of a classic BPF program.
 
-    `if_true` and `if_false` are how many instructions a jump skips if its condition is true or false.
+    `code` is the operation, and `value` its operand. `if_true` and `if_false` are how many instructions a jump skips if
+    its condition is true or false.
     """
     return struct.pack("=HBBI", code, if_true, if_false, value)

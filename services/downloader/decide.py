@@ -61,9 +61,9 @@ def claimable(
 def abandoned(listing: Listing, worker: str, in_flight_ids: Collection[str], now: datetime) -> list[Photo]:
     """Return the listing's photos that an earlier run of the worker claimed and did not settle, deferred until `now`.
 
-    Nothing is written: the caller writes the returned photos into the listing. `worker` is the worker's name.
-    `in_flight_ids` are the ids of the photos that this run of the worker has claimed or is about to claim
-    (`InFlight.image_ids`); these are left out.
+    `worker` is the worker's name. `in_flight_ids` are the ids of the photos that this run of the worker has claimed or
+    is about to claim (`InFlight.image_ids`); these photos are left out. Nothing is written: the caller writes the
+    returned photos into the listing.
     """
     return [
         lifecycle.defer(photo, now)
@@ -82,13 +82,12 @@ def settle(
     now: datetime,
     jitter: float,
 ) -> Settled:
-    """Apply the outcome of a photo's attempt to `listing`, the listing as it is now; the caller writes the result.
+    """Apply the outcome of a photo's attempt to `listing`, the listing as it is now, and return the listing to write.
 
-    Return a Settled with the listing to write. `claimed` is the photo as it was claimed before the attempt. If the
-    photo was withdrawn or claimed by another worker since, its record stays as it is; if the attempt stored objects, a
-    discard of these objects is added. If objects under the keys of a new copy are being removed, the photo is deferred
-    for some seconds instead. `superseded_for` is how long a superseded copy stays public. `jitter` is a random number
-    from 0 to 1 that spreads retries.
+    `claimed` is the photo as it was claimed before the attempt. If the photo was withdrawn or claimed by another worker
+    since, its record stays as it is; objects that the attempt stored get a discard. If objects with the keys of the new
+    copy are being deleted, the photo is deferred for some seconds instead. `superseded_for` is how long a superseded
+    copy stays public. `jitter` is a random number from 0 to 1 that spreads retries.
     """
     photo = listing.photo(claimed.id)
     if photo is None or photo.claim != claimed.claim:

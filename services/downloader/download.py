@@ -97,7 +97,7 @@ class Downloader:
                 return await self._encode(feed, listing_key, photo, answer)
 
     async def _stored_original(self, photo: Photo, folder: Path) -> Fetched | None:
-        """If the variants of the photo's copy must be rebuilt, save its stored original to the folder; return the file.
+        """If the variants of the photo's copy must be rebuilt, save the stored original in `folder`; return that file.
 
         Return None if the variants have a current rendering, if there is no copy, or if object storage lacks the
         original.
@@ -130,7 +130,7 @@ class Downloader:
     async def _encode(self, feed: Feed, listing_key: str, photo: Photo, source: Fetched) -> Downloaded | Failure:
         """Encode the variants of the file `source`, and store them and the file in object storage as a new copy.
 
-        Return Downloaded with the copy, or a Failure if the photo cannot be encoded, or stands for a missing photo.
+        Return Downloaded with the copy, or a Failure if the photo cannot be encoded or is a no-photo picture.
         """
         is_urgent = photo.priority is Priority.VIEWED
         encoded = await self._encoders.encode(

@@ -29,7 +29,7 @@ CPU_SECONDS = 30
 def to_line(source: Path, into: Path, specs: tuple[VariantSpec, ...], max_pixels: int, memory_limit: int) -> bytes:
     """Return the job of one photo as the line that the parent process writes to a child's stdin.
 
-    The arguments are those of `picture.encode`, which the child calls with them.
+    The arguments are the arguments with which the child calls `picture.encode`.
     """
     job = {
         "source": str(source),
@@ -122,7 +122,7 @@ def _encode(job: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _limit_cpu() -> None:
-    """Let the kernel end this child process once it has used CPU_SECONDS more of CPU time.
+    """Let the kernel end this child process if it uses more than CPU_SECONDS of CPU time from now on.
 
     Called before each photo, so that no photo can occupy a core for ever.
     """

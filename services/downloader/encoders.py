@@ -51,7 +51,7 @@ class Encoders:
     ) -> None:
         """`children` is the number of child processes: by default one for each core, at most MAX_CHILDREN.
 
-        `memory` is how many bytes the children may take together, `deadline` how many seconds a photo may take.
+        `memory` is how many bytes all children together may take, and `deadline` how many seconds one photo may take.
         """
         self._size = children or min(os.cpu_count() or 1, MAX_CHILDREN)
         self._memory = memory

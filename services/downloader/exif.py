@@ -48,10 +48,11 @@ def rights(image: Image.Image) -> bytes:
 
 
 def _tags(image: Image.Image) -> dict[int, object]:
-    """Return the values of the three tags, by their numbers, from the parts of the file that Pillow has read so far.
+    """Return the values of the EXIF tags for orientation, artist and copyright, by the tags' numbers.
 
-    The dict is empty if there is no EXIF block yet, or if the block cannot be parsed. `Image.getexif` is not used,
-    because it would decode a whole PNG to find the tags.
+    The tags are read from the parts of the file that Pillow has read so far. A missing tag is left out. The dict is
+    empty if there is no EXIF block yet, or if the block cannot be parsed. `Image.getexif` is not used, because it would
+    decode a whole PNG to find the tags.
     """
     try:
         found = Image.Exif()

@@ -45,8 +45,8 @@ _DRAIN_SECONDS = 0.25
 class _Fetch:
     """The data that all requests of one fetch share. A fetch has one request, and one more for each redirect.
 
-    `first` is the URL of the first request: the feed's token and headers go to its host only. `into` is the directory
-    for the body's file. `conditions` are the conditional headers, empty for none.
+    `first` is the URL of the first request: the feed's token and headers are sent only to the host of this URL. `into`
+    is the directory for the body's file. `conditions` are the conditional headers, empty for none.
     """
 
     feed: Feed
@@ -71,7 +71,11 @@ class _Fetch:
 
 
 class Fetcher:
-    """Fetches photos of all feeds from their origins. Holds one transport for each feed; `aclose` closes them."""
+    """Fetches photos of all feeds from their origins.
+
+    A Fetcher has one transport for each feed, and `aclose` closes all of them. Used as an async context manager, it
+    closes them itself.
+    """
 
     def __init__(
         self,
@@ -82,12 +86,11 @@ class Fetcher:
         tls: ssl.SSLContext | None = None,
         clock: Clock = utc_now,
     ) -> None:
-        """`secrets` are the values of the variables that feeds name in `token_env` and `headers`, by variable.
+        """`secrets` maps the environment variables that feeds name in `token_env` and `headers` to their values.
 
-        The other arguments are for tests.
-
-        `resolve` looks up names, `dial` makes connections to checked addresses, `tls` verifies servers (by default with
-        certifi's authorities), and `clock` gives the time to compare `Retry-After` dates with.
+        The other arguments are for tests. `resolve` looks up names, `dial` makes connections to checked addresses, and
+        `tls` verifies servers (by default with certifi's authorities). `clock` gives the time with which dates in
+        `Retry-After` are compared.
         """
         self._secrets = secrets
         self._resolve = resolve
@@ -108,7 +111,7 @@ class Fetcher:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close all connections of this Fetcher, those of all feeds."""
+        """Close this Fetcher's connections to the origins of all feeds."""
         for transport in self._transports.values():
             await transport.aclose()
         self._transports.clear()

@@ -26,10 +26,10 @@ class UrlsUnavailable(Exception):
 
 
 class UrlSource(Protocol):
-    """Where URLs of photos are read: the MLS's API, or a hook of the site's ingest."""
+    """A source from which URLs of photos are read anew: the MLS's API, or a hook of the site's ingest."""
 
     async def read(self, listings: Sequence[Listing]) -> Mapping[ListingId, Mapping[str, str]]:
-        """Return the present URLs of the listings' photos: for each listing, the URLs by the photo's id.
+        """Return the URLs that the listings' photos have now: for each listing, the URLs by the photo's id.
 
         A photo that the source no longer has is left out. Raises UrlsUnavailable if the source cannot be read now.
         """

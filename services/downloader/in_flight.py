@@ -28,10 +28,10 @@ class InFlight:
     def unavailable(self, *, is_viewed: bool, except_waiting: Collection[str] = ()) -> set[str]:
         """Return the ids of the photos that one subscription of this process may not claim now.
 
-        For the routine subscription (`is_viewed` False) these are the photos that are claimed, or waiting for either
-        subscription; for the viewed subscription, the photos that are claimed, or waiting for the viewed subscription.
-        `except_waiting` are ids of photos that the caller itself registered as waiting: the caller may claim them,
-        unless they have been claimed meanwhile.
+        The routine subscription (`is_viewed` False) may not claim photos that are claimed, or that wait for either
+        subscription. The viewed subscription may not claim photos that are claimed, or that wait for the viewed
+        subscription. `except_waiting` are ids of photos that the caller itself registered as waiting: the caller may
+        claim these photos, unless they have been claimed meanwhile.
         """
         if is_viewed:
             return self._claimed | self._waiting_viewed.difference(except_waiting)
@@ -77,13 +77,13 @@ class Claims:
         self.close()
 
     def close(self) -> None:
-        """End the registration of all photos for which `release` was not called yet."""
+        """End the registration of all photos that were not yet passed to `release`."""
         self.release(self._unreleased)
 
     def release(self, image_ids: Collection[str]) -> None:
         """End the registration of these photos, so that both subscriptions of this process may claim them again.
 
-        None of them may have been passed to `release` before.
+        A photo of this Claims must be passed only once.
         """
         self._claimed.difference_update(image_ids)
         self._unreleased = self._unreleased.difference(image_ids)

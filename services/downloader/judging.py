@@ -28,7 +28,7 @@ def refused_before(photo: Photo) -> Failure | None:
 def with_lateness(failure: Failure, photo: Photo, now: datetime) -> Failure:
     """Return the failure of a fetch, with `may_come` set if the photo may still be on its way to the origin.
 
-    `may_come` is set if the origin does not have the photo, and the MLS announced the photo less than an hour ago: MLSs
+    `may_come` is set if the origin does not have the photo, and the MLS announced the photo less than an hour ago. MLSs
     announce photos before their image hosts have them. Any other failure is returned unchanged.
     """
     announced_at = photo.announced_at

@@ -84,10 +84,10 @@ def _is_avif(head: bytes) -> bool:
 
 
 def announced_sides(source: Path, kind: Kind) -> tuple[int, int]:
-    """Return the width and height in pixels from the header of an AVIF file. Return (0, 0) for all other formats.
+    """Return the width and height in pixels from the header of an AVIF file; (0, 0) if the header does not give them.
 
-    Return (0, 0) too if the header does not give them. Called before the photo is decoded, to find out whether it has
-    too many pixels: the decoder of AVIF reports such a photo only as an unreadable header.
+    For all other formats, return (0, 0). Called before the photo is decoded, to find out whether it has too many
+    pixels: the decoder of AVIF reports a photo that is too large for it only as one with an unreadable header.
     """
     if kind is not AVIF:
         return 0, 0

@@ -23,7 +23,7 @@ def bytes_to_encode(specs: Sequence[VariantSpec]) -> int:
 
 
 def needed(image: Image.Image, size: Sides, encoding: int) -> int:
-    """Estimate how many bytes it takes to decode a photo, resize it to `size`, and make variants of that.
+    """Estimate how many bytes it takes to decode a photo, resize it to `size`, and make its variants from the result.
 
     `image` is opened but not decoded: only the file's header was read. `encoding` is the result of `bytes_to_encode`,
     in bytes for each pixel. The numbers in the formula were measured.
@@ -43,7 +43,7 @@ def needed(image: Image.Image, size: Sides, encoding: int) -> int:
 
 
 def needed_webp(photo: StillWebp, size: Sides, encoding: int) -> int:
-    """Estimate how many bytes it takes to decode a still WebP, resize it to `size`, and make variants of that.
+    """Estimate how many bytes it takes to decode a still WebP, resize it to `size`, and make its variants from that.
 
     `encoding` is the result of `bytes_to_encode`, in bytes for each pixel. The numbers in the formula were measured.
     """

@@ -50,7 +50,10 @@ class EndedAttempt:
 
 
 def result_of(outcome: Outcome) -> str:
-    """Return the outcome's label in metrics and in the history of attempts. A failure's label is its reason."""
+    """Return the outcome's label for metrics and for the history of attempts, such as "downloaded".
+
+    A failure's label is its reason.
+    """
     match outcome:
         case Downloaded():
             return "downloaded"

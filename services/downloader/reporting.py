@@ -47,8 +47,8 @@ class Reporter:
 
         `settled` are the results of settling the attempts `ended`, in the same order, or empty if the listing is no
         longer recorded. All attempts are also counted, logged and added to their photos' traces. Deferred attempts are
-        not added to the history. While Kafka or the database is unavailable, the call is repeated for up to five
-        minutes, as `until_available` does. After that, raises BrokerUnavailable or StoreUnavailable.
+        not added to the history. If Kafka or the database is unavailable, publishing or adding is repeated for up to
+        five minutes. After that, raises BrokerUnavailable or StoreUnavailable.
         """
         now = self._clock()
         events = [

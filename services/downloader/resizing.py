@@ -23,11 +23,12 @@ _BAND_PIXELS = 1_000_000
 
 
 def variant_size(sides: Sides, spec: VariantSpec) -> Sides:
-    """Return the width and height of the variant `spec` of a photo with the given upright sides.
+    """Return the width and height of the variant `spec` of a photo with the upright sides `sides`.
 
-    Without a height in `spec`, the variant has the photo's proportions and is at most as wide as `spec` says. With a
-    height, it has exactly that box, or the largest box of that shape that fits into a smaller photo. A variant is never
-    larger than the photo, within the limit of its format, and at least 1 pixel wide and high.
+    If `spec` has no height, the variant has the photo's proportions, and is at most as wide as `spec` says. If `spec`
+    has a height, the variant has exactly the width and height of `spec`, or the largest size of the same shape that
+    fits into a smaller photo. A variant is never larger than the photo or the limit of its format, and at least 1 pixel
+    wide and high.
     """
     width, height = sides
     if spec.height is not None:

@@ -27,10 +27,10 @@ class Settler:
     async def settle(self, feed: Feed, listing_id: ListingId, ended: Sequence[EndedAttempt]) -> Sequence[Settled]:
         """Write the outcomes of attempts of one listing's photos into the listing, all in one write.
 
-        The outcomes are applied to the listing as it is now. Nothing is written if they change nothing. Return a
-        Settled for each of `ended`, in the same order, or an empty sequence if the listing is no longer recorded.
-        Raises StoreUnavailable if the database does not answer, and Contention if other processes changed the listing
-        before each attempt to write.
+        The outcomes are applied to the listing as it is now. If they change nothing, nothing is written. Return a
+        Settled for each attempt of `ended`, in the same order, or an empty sequence if the listing is no longer
+        recorded. Raises StoreUnavailable if the database does not answer, and Contention if other processes changed the
+        listing before each attempt to write.
         """
         settled: Sequence[Settled] = ()
         update = OptimisticUpdate(self._listings, [listing_id])
@@ -43,10 +43,10 @@ class Settler:
         return settled
 
     def _decide(self, feed: Feed, listing: Listing, ended: Sequence[EndedAttempt]) -> list[Settled]:
-        """Apply the outcomes of ended attempts to the listing, one after the other; return a Settled for each.
+        """Apply the outcomes of ended attempts to the listing, one after the other; return a Settled for each attempt.
 
-        The results are in the order of `ended`. Each result has the listing with the outcome of its own attempt and of
-        all attempts before it, so the caller writes the listing of the last result.
+        The results are in the order of `ended`. The listing in a result has the outcomes of the result's own attempt
+        and of all attempts before it. The caller therefore writes only the listing of the last result.
         """
         now, settled = self._clock(), list[Settled]()
         for attempt in ended:

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 class Shares:
     """A semaphore, within this process, with a fixed number of shares, of which a caller may hold several.
 
-    Urgent callers get their shares first, and equally urgent callers in the order of their arrival, even if a later
-    caller wants fewer shares and could have them sooner.
+    Urgent callers get their shares first. Equally urgent callers get them in the order of their arrival: a later caller
+    waits even if it wants fewer shares and enough are free.
     """
 
     def __init__(self, count: int) -> None:

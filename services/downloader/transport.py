@@ -22,7 +22,7 @@ class CheckedTransport(httpx.AsyncBaseTransport):
     def __init__(self, backend: CheckedBackend, tls: ssl.SSLContext, max_connections: int) -> None:
         """`backend` makes the connections, and `tls` verifies servers.
 
-        A request waits while all of the at most `max_connections` connections are in use.
+        There are at most `max_connections` connections. While all are in use, a further request waits.
         """
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=tls,
@@ -51,7 +51,7 @@ class CheckedTransport(httpx.AsyncBaseTransport):
         return httpx.Response(response.status, headers=response.headers, stream=_Body(response))
 
     async def aclose(self) -> None:
-        """Close all connections of the pool."""
+        """Close all connections of the pool, when the feed's photos are no longer fetched."""
         await self._pool.aclose()
 
 

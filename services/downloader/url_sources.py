@@ -86,10 +86,10 @@ class HookUrls:
         return {(listing.feed, listing.key): urls for listing, urls in zip(listings, found, strict=True)}
 
     async def _urls(self, listing: Listing) -> Mapping[str, str]:
-        """Ask the hook for the URLs of the listing's photos, and return them by the photo's id.
+        """Ask the hook for the URLs of the listing's photos, and return the URLs by the photo's id.
 
         The hook answers with the URLs by MediaKey. A photo that is missing in the answer is left out. Raises
-        UrlsUnavailable if the hook does not answer, or not in the agreed form.
+        UrlsUnavailable if the hook does not answer, or answers in another form than agreed.
         """
         keys = [photo.media_key for photo in listing.photos]
         body = await self._answer({"feed": listing.feed, "listing_key": listing.key, "media_keys": keys})

@@ -75,7 +75,7 @@ def decode(photo: StillWebp, sides: tuple[int, int]) -> bytearray:
     """Decode a WebP to the given width and height; if the WebP is larger, its pixels are averaged.
 
     Return the pixels as RGBA, 4 bytes each, row by row. Raises MemoryError if libwebp runs out of memory, and
-    ValueError if the bytes end early or are invalid.
+    ValueError if the bytes end early or are not valid.
     """
     config = _Config()
     if not _LIBWEBP.WebPInitDecoderConfigInternal(ctypes.byref(config), _ABI):

@@ -65,7 +65,7 @@ class PhotoObjects:
         return replace(listing, discards=tuple(completed.get(discard, discard) for discard in listing.discards))
 
     async def delete(self, listings: Sequence[Listing]) -> list[DeletedDiscard]:
-        """Delete the objects of every discard whose removal has started, of all the listings; return these discards.
+        """Delete from storage the objects of all the listings' discards that are being removed; return these discards.
 
         Each result also has the keys of the objects that storage refused to delete. Each bucket gets one call for all
         listings together.
@@ -116,10 +116,7 @@ class PhotoObjects:
 
 
 def _photo_prefix_length(key: str) -> int:
-    """Return the length of the photo's prefix in an object's key, in characters: the prefix ends at the third slash.
-
-    The third slash is included.
-    """
+    """Return the length of the photo's prefix in an object's key: the prefix ends with the third slash."""
     end = 0
     for _ in range(3):
         end = key.find("/", end) + 1
