@@ -45,7 +45,7 @@ class BatchRunner:
         return self._in_flight
 
     async def run(self, stream: "faust.Stream[bytes]") -> None:
-        """Read the topic's records from Faust's `stream` and handle them in batches; never return.
+        """Read the topic's records from Faust's `stream` and handle them in batches, without end.
 
         When the task that runs this method is cancelled, records that are not acknowledged will be delivered again.
         """

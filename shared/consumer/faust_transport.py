@@ -55,7 +55,7 @@ class FaustConsumer(driver.Consumer):  # type: ignore[misc]
     ) -> bool:
         """Commit `offsets`, which are by partition, and return True if Kafka has stored them.
 
-        If the commit fails, the offsets that Faust remembers as committed are set back to those before the call.
+        If the commit fails, Faust remembers the same offsets as committed as when the failure arrived.
         """
         self._before_failure: dict[faust.types.TP, int | None] = {}
         is_committed: bool = await super()._commit_offsets(offsets, start_new_transaction)
@@ -65,7 +65,7 @@ class FaustConsumer(driver.Consumer):  # type: ignore[misc]
     async def _commit(self, offsets: Mapping["faust.types.TP", int]) -> bool:
         """Ask Kafka to store `offsets`, which are by partition; return True if Kafka has stored them.
 
-        The acknowledged records before stored offsets need not be remembered any more.
+        The acknowledged records before a stored offset are then forgotten, because nothing is left to commit for them.
         """
         is_committed: bool = await super()._commit(offsets)
         if is_committed:

@@ -30,7 +30,7 @@ class Drift(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object as the listing of a bucket describes it; `size` is in bytes."""
+    """An object in a bucket, as storage describes it; `size` is in bytes."""
 
     key: str
     size: int

@@ -71,7 +71,7 @@ class Feed:
 
     @property
     def keep_after_inactive(self) -> timedelta:
-        """How long a listing's copies are kept after it went off the market, which also hides the listing."""
+        """How long the copies of a hidden listing are kept after the listing went off the market."""
         return timedelta(hours=self.keep_after_inactive_hours)
 
     @property

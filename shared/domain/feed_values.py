@@ -132,7 +132,7 @@ def _headers_error(headers: Any) -> str | None:
 def _filter_error(value: Any) -> str | None:
     """Return an error if quotes or brackets of an OData condition are not in pairs, else None.
 
-    Such a text would change the meaning of the condition to which it is added.
+    A condition without such a pair would change the meaning of the condition to which it is added.
     """
     outside = _QUOTED.sub("", value)
     depth = 0

@@ -38,7 +38,7 @@ class Version:
 def is_newer(after: datetime | None, before: datetime | None) -> bool:
     """Return True if the time `after` is later than the time `before`.
 
-    Every time is later than None, and None is later than nothing: return False if `after` is None.
+    Every time is later than None, and None is never later: return False if `after` is None.
     """
     return after is not None and (before is None or after > before)
 

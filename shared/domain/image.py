@@ -191,15 +191,15 @@ class Photo:
         return self.not_before if self.wants_attempt else None
 
     def is_claimed(self, now: datetime) -> bool:
-        """Return True if the record has any worker's claim on the photo that has not ended at `now`."""
+        """Return True if any worker has claimed the photo, and the claim has not ended at `now`."""
         return self.claim is not None and now < self.claim.until
 
 
 def fresh_url_key(url: str) -> str:
     """Return the key to record for a used URL if each attempt reads a fresh URL of the photo first.
 
-    This key differs from each `url_key`. So `Photo.waits_for_new_url` stays False, and the next attempt can read
-    another fresh URL.
+    This key never equals a `url_key`. So `Photo.waits_for_new_url` stays False, and the next attempt can read another
+    fresh URL.
     """
     return f"fresh:{url_key(url)}"
 

@@ -222,7 +222,7 @@ class Listing:
     def removal_due_at(self) -> datetime | None:
         """When the next of the listing's removals is due; None if there is none.
 
-        A removal is due for each discard, and for the photos of a hidden listing.
+        Each discard is a removal, and so are the photos of a hidden listing together.
         """
         times = [discard.remove_at for discard in self.discards]
         if self.hidden is not None and self.photos:

@@ -89,12 +89,12 @@ def is_readable(media: object) -> bool:
 def read(feed: Feed, media: object, photos_count: object, times: TimeRules) -> AnnouncedMedia:
     """Return what `Media` of a property record says of the listing's photos, read by the feed's rules.
 
-    `media` is a list of rows, a single row, or an object with one value that is a row or a list of rows. `photos_count`
-    is the record's PhotosCount. `times` says how the MLS writes times.
+    `media` is null, a list of rows, a single row, or an object with one value that is a row or a list of rows. Raises
+    ValueError if it is anything else. `photos_count` is the record's PhotosCount. `times` says how the MLS writes
+    times.
 
     In the result, `photos` is None if `media` says nothing about the photos: it is null, it is empty although
-    `photos_count` is above 0, or none of its rows can be used. An error of the MLS never means "no photos". Raises
-    ValueError if `media` has none of these forms.
+    `photos_count` is above 0, or none of its rows can be used. An error of the MLS never means "no photos".
     """
     if media is None:
         return AnnouncedMedia(photos=None)
@@ -270,9 +270,9 @@ def _photos(
 
 
 def _place(sizes: Sequence[_Row]) -> tuple[float, bool, int]:
-    """Return the key by which the listing's photos are sorted: the lowest `order` of the photo's rows.
+    """Return the key by which the listing's photos are sorted: the lowest `order` of one photo's rows.
 
-    Only rows that may be fetched count, if there are any.
+    `sizes` are all rows of the photo. Only those that may be fetched count, if there are any.
     """
     return min([row.order for row in sizes if row.objection is None] or [row.order for row in sizes])
 
@@ -280,7 +280,8 @@ def _place(sizes: Sequence[_Row]) -> tuple[float, bool, int]:
 def _reasons(sizes: Sequence[_Row]) -> Iterator[SetAside]:
     """Yield why a photo is set aside if none of its rows may be fetched: the objection to the first row with a URL.
 
-    Rows without a URL are not considered: `_rows` has set aside each of them already.
+    `sizes` are all rows of the photo. Rows without a URL are not considered, because `_rows` has set aside each of
+    them.
     """
     first = next((row for row in sizes if row.url), None)
     if first and first.objection:

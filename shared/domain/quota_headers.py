@@ -43,9 +43,9 @@ class ReportedLimits:
 
 
 def read(headers: Mapping[str, str], now: datetime) -> ReportedLimits:
-    """Return the limits that an API's answer reports in its headers, given as values by name.
+    """Return the limits that an API's answer reports in its headers.
 
-    Upper and lower case of the names do not matter. `now` is the time of the answer.
+    `headers` are the values by the headers' names, in upper or lower case. `now` is the time of the answer.
     """
     values = {name.lower(): value for name, value in headers.items()}
     limits: dict[float | None, float] = {}

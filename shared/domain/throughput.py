@@ -41,7 +41,7 @@ def sustained_per_second(feed: Feed) -> float:
 
 
 def expected_per_second(feed: Feed, measured: Throughput | None, now: datetime) -> float | None:
-    """Return how many of the feed's photos will probably be finished in a second; None without any sign.
+    """Return how many of the feed's photos will probably be finished in a second; None if no estimate is possible.
 
     `measured` is the feed's last measured throughput, None if there is none. If it is above 0 and at most ten minutes
     old at `now`, it is returned, but not more than `sustained_per_second`. Otherwise `sustained_per_second` is
@@ -54,7 +54,7 @@ def expected_per_second(feed: Feed, measured: Throughput | None, now: datetime) 
 
 
 def seconds_until_turn(ahead: int, per_second: float | None) -> float | None:
-    """Return in how many seconds a photo is attempted that `ahead` photos precede in the queue.
+    """Return in how many seconds a photo is attempted if `ahead` photos come before it in the queue.
 
     `per_second` is how many photos are finished in a second. Return None if it is None or 0.
     """

@@ -129,6 +129,6 @@ def rendering(specs: tuple[VariantSpec, ...], resizer: str) -> str:
 def current_renderings(specs: tuple[VariantSpec, ...]) -> frozenset[str]:
     """Return the renderings of copies that need no rebuild: one for each library in `RESIZERS`, by the present rules.
 
-    A downloader thus does not rebuild the copies of another that uses another library.
+    So downloaders with different libraries do not rebuild each other's copies.
     """
     return frozenset(rendering(specs, resizer) for resizer in RESIZERS)

@@ -17,7 +17,7 @@ from shared.kafka.unsent import UnsentRecords
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A Kafka record to publish; `topic` is the topic's full name."""
+    """A Kafka record to publish; `topic` is the topic's full name, and key and value are bytes or None."""
 
     topic: str
     key: bytes | None

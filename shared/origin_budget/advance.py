@@ -46,9 +46,9 @@ def advanced(ledger: Ledger, feed: Feed, now: datetime) -> Ledger:
 def with_earlier_runs_expired(ledger: Ledger, worker: str, run: str, now: datetime) -> Ledger:
     """Return the ledger in which the slots of the worker's earlier runs expire at `now`, or at their earlier end.
 
-    A process does this with its first change of each feed's ledger: an earlier run's connections ended with its
-    process. The names of slots begin with `worker` and `run`, the short names of a worker and of one of its runs, each
-    followed by a dash. `run` is the present run.
+    A process applies this rule with its first change of each feed's ledger: the connections of an earlier run ended
+    with its process. `worker` and `run` are the short names of the worker and of its present run. The name of each slot
+    begins with the names of a worker and of a run, each followed by a dash.
     """
     worker_prefix, run_prefix, moment = f"{worker}-", f"{worker}-{run}-", to_moment(now)
     dead = {slot for slot in ledger.slots if slot.startswith(worker_prefix) and not slot.startswith(run_prefix)}

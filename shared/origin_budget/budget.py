@@ -120,7 +120,7 @@ class OriginBudget:
         self._is_closed = False
 
     def close(self) -> None:
-        """Make this process get no more downloads granted, because it is about to end; running downloads go on.
+        """Grant no more downloads to this process; running downloads go on.
 
         Each `take` that waits now, and each later call of it, returns an empty batch at once.
         """
@@ -148,8 +148,7 @@ class OriginBudget:
         probe to other photos for some seconds. `ignores_breaker` is True for requests to the MLS's API, because the
         breaker is about the image hosts only.
 
-        Raises StoreUnavailable if the ledger cannot be read or written, and Contention if other workers keep changing
-        it.
+        Raises StoreUnavailable if the store does not answer, and Contention if other workers keep changing the ledger.
         """
         state, give_up = self._state(feed), self._monotonic() + wait_seconds
         demand = Demand(
@@ -192,8 +191,7 @@ class OriginBudget:
         False if the feed is suspended at the planned time, or if the budget has no other time; `download.due_at` then
         says when to attempt the photo again.
 
-        Raises StoreUnavailable if the ledger cannot be read or written, and Contention if other workers keep changing
-        it.
+        Raises StoreUnavailable if the store does not answer, and Contention if other workers keep changing the ledger.
         """
         feed, state = download.feed, self._state(download.feed)
         for _ in range(_MAX_PLANS):
@@ -220,8 +218,7 @@ class OriginBudget:
         `wait_for_planned_time` does. Return False if the request must not be written: `download.due_at` then says when
         to attempt the photo again.
 
-        Raises StoreUnavailable if the ledger cannot be read or written, and Contention if other workers keep changing
-        it.
+        Raises StoreUnavailable if the store does not answer, and Contention if other workers keep changing the ledger.
         """
         if not is_on_time(download.feed, download.planned_at, self._clock.now()):
             is_allowed = await self.wait_for_planned_time(download)
@@ -237,8 +234,7 @@ class OriginBudget:
         Return True if the request may be sent now. Return False if the budget has no time for the request, or if the
         feed is suspended: `download.due_at` then says when to attempt the photo again.
 
-        Raises StoreUnavailable if the ledger cannot be read or written, and Contention if other workers keep changing
-        it.
+        Raises StoreUnavailable if the store does not answer, and Contention if other workers keep changing the ledger.
         """
         return await self._plan_anew(download, unused=None) and await self.wait_for_planned_time(download)
 
@@ -299,8 +295,7 @@ class OriginBudget:
         becomes free for other requests if the budget has another time. `download.planned_at` is set if the result is
         True; otherwise `download.due_at` is set.
 
-        Raises StoreUnavailable if the ledger cannot be read or written, and Contention if other workers keep changing
-        it.
+        Raises StoreUnavailable if the store does not answer, and Contention if other workers keep changing the ledger.
         """
         feed = download.feed
 
@@ -323,8 +318,7 @@ class OriginBudget:
         If another worker wrote the ledger meanwhile, `rule` is called again. Nothing is written if the ledger did not
         change.
 
-        Raises StoreUnavailable if the ledger cannot be read or written, and Contention if other workers keep changing
-        it.
+        Raises StoreUnavailable if the store does not answer, and Contention if other workers keep changing the ledger.
         """
         state = self._state(feed)
 

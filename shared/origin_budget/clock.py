@@ -26,8 +26,8 @@ class SharedClock:
     def learn(self, before: float, after: float, store_time: datetime) -> None:
         """Narrow the bounds by a reading of the store's time: `store_time`, rounded down to the millisecond.
 
-        `before` and `after` are the monotonic clock's times, in seconds, just before and just after the reading. If the
-        bounds of all readings have no difference in common, the store's clock was set, or another server answers. The
+        `before` and `after` are the monotonic clock's times, in seconds, just before and just after the reading. If no
+        difference between the two clocks fits all readings, the store's clock was set, or another server answers. The
         bounds are then those of this reading alone.
         """
         low, high = store_time.timestamp() - after, store_time.timestamp() + _STORE_RESOLUTION_SECONDS - before

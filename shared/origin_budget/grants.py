@@ -64,9 +64,9 @@ def take(ledger: Ledger, feed: Feed, demand: Demand, now: datetime) -> tuple[Led
     Return the ledger to store, None if there is nothing to store, and the grant. Each granted download gets a slot and
     a planned request, at most `Limits.horizon_micros` ahead.
 
-    Other priorities than viewed get a whole period of `Limits.horizon_micros` at once: all requests that fit into it,
-    or none if the period would end too far ahead. `ask_again_at` then says when it fits. Otherwise many workers would
-    each get a single request for each write of the ledger.
+    A demand that is not viewed gets all requests that fit into one period of `Limits.horizon_micros`. It gets none
+    while the last of them would be planned further ahead than that; `ask_again_at` says until when. Otherwise many
+    workers would each get a single request for each write of the ledger.
     """
     ledger, if_refused = _up_to_date(ledger, feed, now)
     if (ask_again_at := _suspended_until(ledger, demand)) is not None:
@@ -127,8 +127,8 @@ def take_request(
 def _up_to_date(ledger: Ledger, feed: Feed, now: datetime) -> tuple[Ledger, Ledger | None]:
     """Return the ledger as of `now`, and the ledger to store if the caller grants no request.
 
-    The second is None, since nothing needs to be stored then. Only if the store's clock was set back, it is the same as
-    the first.
+    The second ledger is None, because nothing needs to be stored then. But if the store's clock was set back, both are
+    the same ledger.
     """
     current = advanced(ledger, feed, now)
     return current, current if current.as_of < ledger.as_of else None

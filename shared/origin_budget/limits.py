@@ -52,7 +52,7 @@ class Limits:
 def limits_of(feed: Feed, priority: Priority) -> Limits:
     """Return a feed's limits for the photos of one priority.
 
-    Viewed photos may use all of each limit; other priorities must leave the reserve. Viewed photos ignore a pause
+    Viewed photos may use all of each limit; other priorities leave the reserve unused. Viewed photos ignore a pause
     between batches that is longer than `MAX_PAUSE_VIEWED_SECONDS`.
     """
     is_viewed = priority is Priority.VIEWED
@@ -75,8 +75,8 @@ def limits_of(feed: Feed, priority: Priority) -> Limits:
 def second_micros(requests_per_second: float) -> int:
     """Return the length in microseconds of the window in which the requests of a rate are counted.
 
-    `requests_per_second` is the rate, above 0. The window is a second long. At a rate below one a second, it is as long
-    as the rate allows for one request.
+    `requests_per_second` is the rate, above 0. The window is a second long. At a rate below one a second, it is the
+    time in which the rate allows one request.
     """
     return ceil(SECOND_MICROS / min(requests_per_second, 1.0))
 

@@ -31,10 +31,10 @@ def grants_resume_at(ledger: Ledger) -> Moment | None:
 
 
 def refused_until(ledger: Ledger, slot: str, now: datetime) -> datetime | None:
-    """Return when to ask again if the feed has been suspended since a request was granted; None if it may be sent.
+    """Return when to ask again if the feed has been suspended since the request of a download was granted.
 
-    `slot` is the slot of the request's download, `now` the store's time. While the breaker is open, only the request of
-    its probe may be sent: of the download with the slot `probe_slot`.
+    Return None if the request may be sent. `slot` is the slot of the download, `now` the store's time. While the
+    breaker is open, only the request of its probe may be sent: of the download with the slot `probe_slot`.
     """
     moment = to_moment(now)
     if (held_until := _held_until(ledger, moment)) is not None:

@@ -84,7 +84,7 @@ class BudgetUse:
 
     @property
     def suspended_until(self) -> datetime | None:
-        """When all suspensions of the feed have ended; `at` if there are none, None if an end is not known."""
+        """When the last of the feed's suspensions ends; `at` if there are none, None if an end is not known."""
         ends = [suspension.until for suspension in self.suspensions]
         return None if None in ends else max([self.at, *filter(None, ends)])
 

@@ -50,7 +50,7 @@ def claim(photo: Photo, worker: str, feed: Feed, now: datetime) -> Photo:
 
     The caller writes the photo. The claim ends a minute after the feed's request timeout, counted from `now`. A
     single-use URL counts as used from now on, because a worker that dies may have requested it. A rebuild requests no
-    URL, and leaves the URL unused.
+    URL, so whether the URL counts as used does not change.
     """
     until = now + timedelta(milliseconds=int(feed.request_timeout_seconds * 1000)) + _CLAIM_MARGIN
     return replace(
@@ -85,7 +85,7 @@ def settle_deferred(photo: Photo, until: datetime, *, url_is_used: bool) -> Phot
     """Return the claimed photo after an attempt without a result: not in flight, without a claim, due at `until`.
 
     No attempt is counted. `url_is_used` is True if the origin was asked for the URL, so that a single-use URL stays
-    used; if False, the next attempt can use the URL. If the attempt was a rebuild, the URL is as used as before.
+    used; if False, the next attempt can use the URL. After a rebuild, whether the URL counts as used does not change.
     """
     is_kept = url_is_used or photo.wants_rebuild
     return replace(defer(photo, until), used_url_key=photo.used_url_key if is_kept else None)
@@ -126,9 +126,9 @@ def settle_unchanged(
     of the listing's area, even if a view or a search had raised its priority. Failure and count of attempts are
     cleared.
 
-    If the attempt was for a newer version by the photo's own timestamp, the photo is forced once more after
-    `ASK_AGAIN_AFTER`, because caches of the origin may still have sent the former version. Until that attempt, the copy
-    counts as up to date. A single-use URL is not asked for again.
+    If the attempt was for a newer version by the photo's own timestamp, another attempt is due after `ASK_AGAIN_AFTER`,
+    because caches may still give the former version. Until that attempt, the copy counts as up to date. A single-use
+    URL is not asked for again.
     """
     assert photo.copy is not None  # noqa: S101 - only the holder of the claim replaces a copy
     copy = replace(

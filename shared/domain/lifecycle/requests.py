@@ -49,8 +49,8 @@ def request(photo: Photo, priority: Priority, forced_at: datetime | None = None)
     """Return the photo as changed by an `image-outdated` event for it, which was read from the topic.
 
     The photo gets the event's `priority` if it is more urgent than the photo's own. `forced_at` is the event's time if
-    the event's reason is `forced`, else None. If it is given, the photo becomes forced. It does not if the photo was
-    attempted or its copy was checked at that time or later: the event has been served already then.
+    the event's reason is `forced`, else None. If it is given, the photo becomes forced. But if the photo was attempted,
+    or its copy checked, at that time or later, the event was served already and forces nothing.
     """
     priority = most_urgent(photo.priority, priority)
     last = newest(photo.attempted_at, photo.copy.checked_at if photo.copy else None)

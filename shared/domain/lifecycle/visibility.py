@@ -17,10 +17,10 @@ GRACE = timedelta(seconds=5)
 
 
 def hide(listing: Listing, announcement: Announcement, feed: Feed, now: datetime) -> Hidden | None:
-    """Return the `hidden` of the listing after the announcement; None if the listing is then displayed.
+    """Return the value of the listing's field `hidden` after the announcement; None if the listing is then displayed.
 
-    The result says why and since when the listing is hidden, and when its copies are removed. A listing that an
-    operator removed stays hidden, whatever the MLS announces.
+    The value says why and since when the listing is hidden, and when its copies are removed. A listing that an operator
+    removed stays hidden, whatever the MLS announces.
     """
     if listing.is_removed_by_operator:
         return listing.hidden
