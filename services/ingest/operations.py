@@ -22,7 +22,7 @@ HEADERS: Mapping[str, tuple[str, str]] = {
     "Retry-After": ("integer", "Seconds after which to send it again."),
     "WWW-Authenticate": ("string", "`Bearer`."),
 }
-"""By header: its JSON type and its description."""
+"""The JSON type and the description of each header, by the header's name."""
 
 _NO_FEED = Response("`feed` is missing or repeated, or the body is not JSON.")
 _NO_TOKEN = Response("The token is missing or wrong.", ("Cache-Control", "WWW-Authenticate"))

@@ -35,7 +35,7 @@ SERVICE = "scheduler"
 _RELEASE_SECONDS = 0.25
 _THROUGHPUT_SECONDS = 5.0
 _GAUGE_SECONDS = 60.0
-"""Counting a feed of 100,000 listings takes a third of a second."""
+"""Seldom, because counting the photos of 100,000 listings takes a third of a second."""
 _SWEEP_SECONDS = 1.0
 
 
@@ -55,7 +55,7 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
         dead_letters = DeadLetters(broker, settings.topic_prefix, SERVICE, utc_now, registry)
         recorder = Recorder(listings, feeds, dead_letters, utc_now, registry)
         publisher = Publisher(broker, settings.topic_prefix, SERVICE, utc_now)
-        # One lease for all loops. It has the name of the loop that existed first.
+        # One lease for all loops. Its name, release, is the name of the loop that existed first.
         lease = Lease(mongo.MongoLeases(database), "release", worker_name(settings, SERVICE), utc_now)
         releaser = Releaser(listings, lease, publisher, feeds, utc_now, registry)
         throughputs = mongo.MongoThroughputs(database)
@@ -101,5 +101,5 @@ def _sweep_loops(
             reader = FeedReader(feed, client)
             closing.push_async_callback(reader.aclose)
         sweeper = Sweeper(feed, reader, stores, lease, publisher, utc_now, metrics)
-        # A round may wait for an MLS for minutes, and can be repeated: so it is cancelled at the end.
+        # A round may wait for an MLS for minutes, and can be repeated: so it is cancelled when the process ends.
         yield Loop(f"sweep {feed.name}", sweeper.round, _SWEEP_SECONDS, is_cancellable=True)

@@ -13,7 +13,7 @@ from shared.reso.queries import key_of
 from shared.stores.listings import ListingRecords
 
 _DELETIONS_TOLD = timedelta(days=8)
-"""MLS Grid tells a deletion (MlgCanView false) for seven days. Deletions of before are found by absence."""
+"""MLS Grid tells of a deletion (MlgCanView false) for seven days. Earlier ones are found by the absence of a record."""
 
 
 class KeylessSweep:

@@ -11,7 +11,7 @@ from shared.stores.pushed_keys import PushedKey, PushedKeys, Resource
 from shared.stores.release_queue import ReleaseQueue
 
 _GROUP_SIZE = 50
-"""How many pushed keys are read in a round: the sweep of the same feed waits for the round."""
+"""How many pushed keys are read in a round. The sweep of the same feed waits until they are read."""
 _MAX_WITNESSES = 5
 
 

@@ -136,7 +136,7 @@ class Releaser:
         The tenth is chosen by age alone, so that no priority waits forever. A tenth of a small `limit` is less than one
         photo: such fractions are added up in memory from call to call, until they make one photo.
         """
-        # Fractions add up over the ticks, but ticks without due photos do not: one tick's share is the most.
+        # Fractions add up over the ticks, to one photo or one tick's share at most, also without due photos.
         self._oldest_owed[feed] = min(
             self._oldest_owed[feed] + limit * _OLDEST_SHARE, max(1.0, limit * _OLDEST_SHARE)
         )  # fmt: skip

@@ -17,7 +17,7 @@ from shared.stores.removal_holds import Decision, RemovalHold, RemovalHolds
 
 _logger = log.get(__name__)
 _REMOVAL_REASON = RemovalReason.LISTING_INACTIVE
-"""The reason why copies are removed of a listing that its MLS no longer has."""
+"""Why the copies of a listing that its MLS no longer has are removed."""
 
 
 class SweepAnswers:

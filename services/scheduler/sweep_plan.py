@@ -15,7 +15,7 @@ from shared.stores.sweeps import SweepCounts, SweepRequest
 _MAX_GAP = timedelta(seconds=10)
 """The longest time between two groups, so that a small sweep does not delay changes for hours."""
 _WITNESSES = 5
-"""How many witnesses a sweep has: some may leave the market while it lasts."""
+"""How many witnesses a sweep has: some may leave the market before the sweep ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class SweepRun:
     start: datetime
     request: SweepRequest | None = None
     catches_up: bool = False
-    """True if the MLS no longer tells of all listings that it deleted since the last sweep: nothing is put off then."""
+    """True if the MLS no longer tells of all deletions since the last sweep: groups have no pauses then."""
 
     @property
     def is_dry(self) -> bool:
@@ -68,7 +68,7 @@ class SweepPlan:
     changed_since: datetime
     """The earliest ModificationTimestamp of the changed listings, or when the sweep began."""
     witnesses: deque[str] = field(default_factory=deque)
-    """ListingKeys on the market: while the MLS has no record of them either, no listing is taken for gone."""
+    """ListingKeys on the market: if the MLS has no record of any of them, no listing is taken for gone."""
     unproved: int = 0
     """How many listings got no usable answer: neither a record, nor a proof that there is none."""
     is_discarded: bool = False

@@ -33,8 +33,8 @@ from shared.stores.sweeps import SweepCounts, Sweeps, SweepState
 _logger = log.get(__name__)
 
 START_DELAY = timedelta(seconds=30)
-"""After the start, before a sweep that was missed: records that wait on the topics are recorded first, and then are no
-changes to the sweep."""
+"""How long after its start a scheduler begins no daily sweep. Records that wait on the topics are recorded first, so
+that the sweep does not find them changed."""
 _FIRST_WAIT, _MAX_WAIT = timedelta(seconds=30), timedelta(hours=1)
 
 
@@ -93,7 +93,7 @@ class Sweeper:
         try:
             await self._record.check_lease()
             sweep = await self._record.read()
-            # A feed that was never swept counts from the start: it has a day and more before an alert misses a sweep.
+            # A feed that was never swept counts as swept at the start: the alert then waits for more than a day.
             succeeded_at = sweep.finished_at or self._may_start_at
             self._metrics.succeeded_at.labels(self._feed.name).set(succeeded_at.timestamp())
             await self._step(sweep, self._clock())

@@ -8,10 +8,10 @@ from shared.domain.feed import Feed
 from shared.domain.throughput import allowed_per_second
 
 SECONDS_AHEAD = 4.0
-"""Long enough that downloaders never wait for a release, short enough that a more urgent photo waits only seconds."""
+"""Seconds of work in flight: downloaders never wait for a release, and a more urgent photo waits only seconds."""
 _AVERAGED_SECONDS = 10.0
 _GROWTH = 1.25
-"""How much faster than measured downloaders may be that ran out of photos. More would be over five seconds of work."""
+"""By how much the throughput grows if downloaders ran out of photos. More would be over five seconds of work."""
 _MAX_SIZE = 2_000
 
 

@@ -15,9 +15,9 @@ from shared.reso.record_reader import KeyedRecords, RecordReader
 
 MODIFIED = "ModificationTimestamp"
 _MEDIA_TIMESTAMPS = ("MediaChangeTimestamp", "PhotosChangeTimestamp")
-"""AMPRE's own field, which changes without a change of ModificationTimestamp, or else RESO's."""
+"""The time of a change of photos: AMPRE's field, which changes without ModificationTimestamp, or else RESO's."""
 _FLAGS = ("MlgCanView", "InternetEntireListingDisplayYN")
-"""The fields that hide a listing of any status. An MLS may lack them, and refuse a query for them then."""
+"""The fields that hide a listing of any status. An MLS that lacks one may refuse a query for it."""
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _logger = log.get(__name__)
 

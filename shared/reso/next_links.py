@@ -3,7 +3,7 @@
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 _MAX_CHARACTERS = 16_000
-"""No server that is in use takes a longer URL, and httpx takes none over 65,536 characters."""
+"""The longest URL of a next page: no server in use takes a longer one, and httpx none over 65,536 characters."""
 _PORTS = {"http": 80, "https": 443}
 
 

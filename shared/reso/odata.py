@@ -32,7 +32,7 @@ from shared.reso.tokens import TokenIssuer
 __all__ = ["MlsClient", "MlsFailure", "MlsUnavailable", "ODataPage", "PropertyRecord", "Row"]
 
 Row = dict[str, Any]
-"""One row of an OData answer, by field."""
+"""One row of an OData answer: its values by the names of fields."""
 PropertyRecord = Row
 """A row of the resource Property."""
 
@@ -41,7 +41,7 @@ _PAUSE_SECONDS = 0.5
 _REQUEST_SECONDS = 60.0
 _ATTEMPTS = 4
 _MAX_WAIT_SECONDS = 60.0
-"""A request that the MLS asks to delay for longer fails; the sweep is tried again later."""
+"""If the MLS asks to wait for longer, the request fails; the sweep is tried again later."""
 _MAX_BYTES = 64 * 1024 * 1024
 """The limit of one answer, decompressed: 50 listings of 100 photos in four sizes have a quarter of it."""
 _MAX_LINKS = 100

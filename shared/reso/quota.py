@@ -24,9 +24,9 @@ from shared.origin_budget.downloads import DownloadBatch, GrantedDownload
 from shared.reso.errors import MlsFailure, MlsUnavailable
 
 MAX_WAIT_SECONDS = 3_900.0
-"""How long a request of a sweep waits for its turn: a spent hour is over by then, and a sweep need not begin anew."""
+"""How long a sweep's request waits: more than an hour, so that the limit of an hour does not end the sweep."""
 _MAX_SLOTS = 64
-"""The API limits no requests at a time; each client sends one after the other."""
+"""So many that they limit nothing: the API has no such limit, and each client sends one request after the other."""
 _REQUEST_SECONDS = 60.0
 
 

@@ -20,7 +20,7 @@ from shared.stores.leases import Leases
 from shared.stores.tokens import StoredToken, Tokens
 
 _LEASE = timedelta(seconds=75)
-"""Longer than a request for a token takes, in case its process dies."""
+"""Longer than a request for a token takes. If the process dies, another one requests a token after this time."""
 _POLL_SECONDS = 0.2
 _MAX_WAIT = timedelta(seconds=90)
 _MAX_MARGIN = timedelta(minutes=2)
