@@ -1,4 +1,4 @@
-"""Repairs the heads of origins' answers where browsers take them and h11, which reads them for httpcore, does not."""
+"""Repairs heads of origins' answers that browsers accept, but that h11, which parses answers for httpcore, does not."""
 
 import re
 

@@ -42,9 +42,9 @@ _ROUTINE_CONCURRENCY = 30
 """How many batches are handled at a time: enough for all released photos of a slow feed, so that other feeds go on."""
 _VIEWED_CONCURRENCY = 20
 _CLEAR_SECONDS = 0.5
-"""How long the end waits for the marks of published events to be cleared."""
+"""How long a process that ends waits until the marks of published events are cleared."""
 _MAX_QUOTA_WAIT_SECONDS = 20.0
-"""How long the reading of URLs waits for its turn at the MLS's API; then their photos are deferred."""
+"""How long a reading of URLs waits for the quota of the MLS's API. After that, the photos are deferred."""
 _DRAIN_SECONDS = 4.0
 """How long downloads under way may go on after SIGTERM. Consumers wait for 6 s in all, and settling takes time too."""
 

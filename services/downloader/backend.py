@@ -100,7 +100,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
 async def _first_to_connect(
     addresses: Sequence[str], dial: Callable[[str], Awaitable[httpcore.AsyncNetworkStream]]
 ) -> httpcore.AsyncNetworkStream:
-    """Dial the addresses in turn; return the first connection that is made, and give up the other attempts.
+    """Dial the addresses in turn; return the first connection that is made, and cancel the other attempts.
 
     `dial` takes an IP address and connects to it. Each address is dialed a quarter of a second after the address
     before, or as soon as the address before has failed. If all fail, raise the last error. `addresses` must not be

@@ -1,7 +1,8 @@
 """Finds where the pixels of a JPEG end, and tells a JPEG that only lacks its end from one that lacks pixels.
 
-Browsers show a JPEG without its last marker, and one whose last marker is replaced by other data, such as the film of a
-phone's "motion photo". libjpeg gives both up or fills them with grey, depending on what follows.
+Browsers show a JPEG without its last marker. They also show a JPEG with other data in place of that marker, such as the
+film of a phone's "motion photo". libjpeg refuses such a JPEG or fills it with grey, depending on what follows the
+pixels.
 """
 
 import hashlib
@@ -23,9 +24,9 @@ _SEQUENTIAL = (b"\xff\xc0", b"\xff\xc1")
 _PROGRESSIVE = b"\xff\xc2"
 _FILM = re.compile(rb"\0\0..ftyp", re.DOTALL)
 _ZEROS = 16
-"""So many zero bytes at the end are no pixels, but what a server puts in place of data that it has not."""
+"""This many zero bytes at the end are not pixels: a server sends them in place of data that it does not have."""
 _ZEROS_OF_PIXELS = 4
-"""How many of these bytes may be of the last pixels all the same: where a picture is even, its codes are zeros."""
+"""How many of these zero bytes may still belong to the last pixels: an even area of a picture is coded as zeros."""
 _STRIP_ROWS = 64
 
 

@@ -42,8 +42,8 @@ class EncodedVariant:
 class Encoded:
     """The result of encoding a photo: the format and the upright sides of the photo as received, and its variants.
 
-    `content_type` and `extension` are those of the photo's own format, which is recognized by its bytes. `width` and
-    `height` are in pixels. `thumbhash` is in Base64. The variants are sorted by their number of pixels, largest first.
+    `content_type` and `extension` say the photo's own format, which is recognized by its bytes. `width` and `height`
+    are in pixels. `thumbhash` is in Base64. The variants are sorted by their number of pixels, largest first.
     """
 
     content_type: str
@@ -60,9 +60,9 @@ def encode(
     """Write the variants of the photo in the file `source` to files in the folder `into`.
 
     `specs` are the variants to make. `memory_limit` is how many bytes decoding may take on top of what the process has,
-    None for no limit. Return the Encoded photo, or a Failure if its bytes are of no known format or cannot be decoded,
-    if it has more than `max_pixels` pixels, or if it needs more memory. Raises OSError if a file cannot be read or
-    written.
+    None for no limit. Return the Encoded photo, or a Failure. The photo fails if its bytes are of no known format or
+    cannot be decoded, if it has more than `max_pixels` pixels, or if it needs more memory. Raises OSError if a file
+    cannot be read or written.
     """
     kind = magic.kind_of(source)
     if kind is None:

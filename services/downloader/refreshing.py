@@ -33,9 +33,10 @@ class RefreshingClaimer:
     async def claim(self, readings: Readings, requested: Requested, wait_seconds: float) -> Claimed:
         """Read the URLs of the requested photos anew, and claim the photos that have one, as `Claimer.claim` does.
 
-        A photo without a URL is deferred. If the feed is suspended, or the URLs cannot be read now, all photos that
-        could be claimed are deferred. Raises StoreUnavailable if the database does not answer, and Contention if no
-        photo was claimed because other processes changed the listings before each write.
+        A photo whose URL the source does not have is deferred. If the feed is suspended, all photos that could be
+        claimed are deferred. If the URLs cannot be read now, all photos that need a URL are deferred. Raises
+        StoreUnavailable if the database does not answer, and Contention if no photo was claimed because other processes
+        changed the listings before each write.
         """
         began = time.monotonic()
         claimable = self._claimer.claimable(readings, requested)

@@ -35,9 +35,9 @@ class CheckedTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request without a body, and return the response with its body unread; the caller closes the response.
 
-        The request's extensions are those of httpcore, such as "timeout" and "trace". This method and the reading of
-        the response's body raise AddressRefused and the exceptions of httpcore, not those of httpx; `http_errors` maps
-        all of them.
+        The request's extensions are the extensions that httpcore knows, such as "timeout" and "trace". This method, and
+        later the reading of the body, raise AddressRefused and httpcore's exceptions, and none of httpx; `http_errors`
+        maps all of them.
         """
         url = request.url
         response = await self._pool.handle_async_request(

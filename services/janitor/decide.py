@@ -30,7 +30,7 @@ def photos_using(listing: Listing, removed: Collection[Discard]) -> tuple[Photo,
 def without_lost_copies(
     listing: Listing, doubtful: Collection[Photo], stored: Collection[str], now: datetime
 ) -> Listing:  # fmt: skip
-    """Return the listing without each copy of a `doubtful` photo of which storage lacks an object.
+    """Return the listing without the copy of each `doubtful` photo if storage lacks an object of that copy.
 
     `doubtful` are photos of the listing. `stored` are the keys of the objects that storage has for these photos, in
     both buckets. A photo whose copy is taken away is due from `now` on. If no object is missing, the listing is

@@ -46,7 +46,8 @@ class RemovalReports:
     def count(self, deleted: Iterable[DeletedDiscard]) -> None:
         """Log each discard, and count it in the metrics as removed.
 
-        If storage refused to delete objects of a discard, these objects are counted as refused instead.
+        If storage refused to delete objects of a discard, the discard is not counted; these objects are counted as
+        refused.
         """
         for each in deleted:
             facts = {

@@ -110,10 +110,10 @@ class Remover:
     async def _finish(self, listings: Sequence[Listing], deleted: Sequence[DeletedDiscard]) -> None:
         """Take the discards `deleted` off the record in MongoDB.
 
-        A discard of which storage refused to delete objects stays on the record, and is due again in a minute. A copy
-        that was stored again and lost an object by the deletion is taken off the record. `listings` are the listings of
-        `deleted`, as last written. Raises StoreUnavailable if the database or object storage does not answer. Raises
-        Contention if other processes kept changing a listing: its removal must then be repeated.
+        If storage refused to delete some of a discard's objects, the discard stays on the record, and is due again in a
+        minute. A copy that was stored again and lost an object by the deletion is taken off the record. `listings` are
+        the listings of `deleted`, as last written. Raises StoreUnavailable if the database or object storage does not
+        answer. Raises Contention if other processes kept changing a listing: its removal must then be repeated.
         """
         removed: dict[ListingId, set[Discard]] = defaultdict(set)
         remained: dict[ListingId, set[Discard]] = defaultdict(set)
