@@ -89,7 +89,10 @@ async def _burst(whole: System, scheduler: psutil.Process, changed_at: str) -> t
 
 
 async def _recorded(whole: System) -> list[float]:
-    """Return two numbers of announcements from metrics: those that the scheduler has counted, then the janitor's."""
+    """Return how many announcements the scheduler has recorded, then how many the janitor has.
+
+    The numbers are read from the two services' metrics.
+    """
     counts = []
     for name in ("scheduler", "janitor"):
         text = (await whole.http.get(f"{whole.url(name)}/metrics")).text

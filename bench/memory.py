@@ -25,7 +25,7 @@ SIDES = (6_000, 4_000)
 async def run(servers: Servers) -> list[Row]:
     """Measure the memory of a downloader over time, and of an encoder for a large photo; return the rows of the table.
 
-    The downloader's photos are small: a leak would grow with their number, not with their size.
+    The downloader's photos are small, because a leak would grow with the number of photos, not with their size.
     """
     with tempfile.TemporaryDirectory() as name:
         return [*await _over_time(servers, Path(name)), *await _largest(Path(name))]

@@ -116,7 +116,10 @@ def _rows(name: str, took: tuple[float, float], plain: float) -> list[Row]:
 
 
 def _changing() -> EventSource:
-    """Return a source of 100,000 events, made when they are read. Each announces newer photos than all before it."""
+    """Return a source of 100,000 events, which are made when they are read.
+
+    Each event announces newer photos than all earlier events of its listing.
+    """
 
     async def read(_: Sequence[OffsetRange]) -> AsyncIterator[Sequence[Record]]:
         for first in range(0, LISTINGS * READINGS, 500):

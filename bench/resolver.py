@@ -101,9 +101,9 @@ async def _in_turns(
 ) -> tuple[float, float]:
     """Return the answers per second of our resolver, and of the naive server: the better of two measurements each.
 
-    `ours` and `naive` are the servers' addresses, `requests` and `naive_requests` what each is sent (as in `_wrk`);
-    `folder` gets files of wrk. The servers take turns, because the first measurement warms each up, and the machine's
-    other load varies.
+    `ours` and `naive` are the servers' addresses. `requests` and `naive_requests` are the requests to each, as in
+    `_wrk`. `folder` gets files of wrk. The servers are measured in turns, because the first measurement warms each up,
+    and the machine's other load varies.
     """
     rates: dict[str, list[float]] = {ours: [], naive: []}
     for _ in range(2):

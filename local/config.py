@@ -38,7 +38,7 @@ class StackConfig:
 def prepare(home: Path, given: Mapping[str, str], *, with_services: bool) -> StackConfig:
     """Choose the settings, ports and servers of the stack, save them in the directory `home`, and return them.
 
-    `given` are environment variables. Only IMAGES_* variables with a value count; they win over values chosen here.
+    `given` are environment variables. Only IMAGES_* variables with a value count; they win over chosen values.
     Ports of the last start are kept where possible. The feeds file is read and checked only if `with_services` is True.
 
     Raises:
@@ -192,8 +192,8 @@ def _is_port(text: str) -> bool:
 def _choose_ports(home: Path, given_ports: Mapping[str, int]) -> dict[str, int]:
     """Choose the ports of the servers, and of each service that is not in `given_ports`; return them by name.
 
-    `given_ports` has ports by the service's name, which no other program gets. Ports of the last start are kept where
-    possible.
+    `given_ports` has the ports that the operator gave, by the service's name; they are not chosen for another program.
+    Ports of the last start are kept where possible.
     """
     names = [port for group in servers.PORTS.values() for port in group]
     names += [name for name in SERVICES if name not in given_ports]

@@ -152,7 +152,7 @@ class Process:
     def tail(self, lines: int = 30, since: int = 0) -> str:
         """Return the last `lines` lines of the process's log as one indented text, or a note that there is none.
 
-        Only what was written after byte `since`, and only the last 64 kB of the log, are read.
+        Only the part of the log after byte `since` is read, and at most its last 64 kB.
         """
         if not self.log.exists():
             return "  (no log)"
@@ -323,7 +323,7 @@ def _await_end(running: Iterable[tuple[Process, psutil.Process]], seconds: float
 def _started(pid: int) -> float:
     """Return the seconds from the machine's boot to the start of process `pid`.
 
-    They stay the same if somebody sets the machine's clock.
+    These seconds stay the same if somebody sets the machine's clock.
     """
     return psutil.Process(pid).create_time() - psutil.boot_time()
 

@@ -55,8 +55,8 @@ def up(
     data and logs. `report` is called with a line of text for each step.
 
     Raises:
-        LocalError: a program cannot start, or a setting is wrong; the message says what to do. Another call starts
-            what is still missing.
+        LocalError: a program cannot start, or a setting is wrong; the message says what to do. The next call starts
+            the programs that do not run yet.
     """
     given, began = dict(given or {}), time.monotonic()
     with lock(home, report):
@@ -193,7 +193,10 @@ def _preparing(
 
 
 def _print_status(home: Path) -> int:
-    """Print a table of all servers and services. Return the exit code: 0 if all are running and ready, else 1."""
+    """Print a table of all servers and services. Return the exit code: 0 if all are running and ready, else 1.
+
+    Servers that run elsewhere count as ready.
+    """
     rows = status(home)
     if not rows:
         print(f"nothing was ever started in {home}; `up` starts it")

@@ -42,8 +42,8 @@ class Restarts:
     def started(self, now: float) -> "Restarts":
         """Return the new value after a start of the service at `now`.
 
-        The pause is longer than before, up to 30 s. If the service ran for 10 s or more after its last start, the pause
-        is 0.
+        The pause doubles, from 1 s up to 30 s. If the last start is longer ago than its pause and 10 s together, the
+        pause is 0.
         """
         if now - self.started_at - self.pause_seconds >= _STEADY_SECONDS:
             return Restarts(now)
@@ -122,7 +122,7 @@ def _write(file: Path, text: str) -> None:
 
 
 def read(home: Path) -> list[Program]:
-    """Return the services to supervise, from the file in `home` that `program` had written."""
+    """Return the services to supervise, as the supervisor's program wrote them to a file in `home`."""
     return [
         Program(name, command, lambda: True, environment=environment, depends=depends)
         for name, command, environment, depends in json.loads(_file(home).read_text())

@@ -32,7 +32,7 @@ _TIMEOUT = aiohttp.ClientTimeout(total=6)
 
 
 class State(StrEnum):
-    """How a check of `imagectl doctor` ended: without a fault, with a fault, or unknown for want of an answer."""
+    """How a check of `imagectl doctor` ended: OK, with a fault, or unknown because nothing answered."""
 
     OK = "ok"
     FAULT = "fault"
@@ -152,9 +152,9 @@ async def _check_kafka(settings: Settings) -> Sequence[CheckResult]:
 async def _check_mongo(settings: Settings, feeds: Mapping[str, Feed]) -> Sequence[CheckResult]:
     """Check MongoDB's clock and indexes, the recorded feeds, and the leases of the loops.
 
-    `feeds` are those of feeds.toml by name. A recorded feed with displayed listings that is not among them is a fault;
-    if indexes are missing, this is not checked, as it would read whole collections. A loop whose lease no process holds
-    is a fault. Returns a result for each check. Raises StoreUnavailable.
+    `feeds` are those of feeds.toml by name. Faults are a missing index, a recorded feed with displayed listings that is
+    not in `feeds`, and a loop whose lease no process holds. If indexes are missing, the recorded feeds are not checked,
+    because the queries would read whole collections. Returns a result for each check. Raises StoreUnavailable.
     """
     async with mongo.connect(settings.mongo.get_secret_value(), settings.mongo_db) as database:
         before = utc_now()

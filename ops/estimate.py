@@ -12,8 +12,8 @@ _WINDOW_SECONDS = {"hour": 3_600.0, "day": 86_400.0, "bytes_hour": 3_600.0}
 def seconds_for(downloads: int, received_bytes: int | None, feed: Feed, use: BudgetUse) -> float:
     """Return the least number of seconds that a feed's downloads take at routine priority, by its tightest limit. Pure.
 
-    `downloads` is their number, `received_bytes` the size of all of them together, or None if the size is unknown.
-    `use` says how much of the feed's windows is used already, and is not available to the downloads.
+    `downloads` is the number of downloads, `received_bytes` the size of all of them together, or None if the size is
+    unknown. `use` says how much of the feed's windows is used already; only the rest is available to the downloads.
     """
     share = 1.0 - feed.viewed_reserve
     per_second = min(allowed_per_second(feed), feed.requests_per_second * share or inf)

@@ -72,9 +72,9 @@ async def queue_positions(
 ) -> Mapping[str, QueuePosition]:
     """Return the queue position of each due photo of a listing that waits for its release, by image id.
 
-    `feed` is the listing's feed, `use` how much of its budget is used. Photos of one priority that became due at the
-    same time share a position. While the feed is suspended, no photo is released before the suspension ends; if its end
-    is not known, no position has a time. Raises StoreUnavailable.
+    `feed` is the listing's feed, `use` how much of the feed's budget is used. Photos of one priority that became due at
+    the same time share a position. While the feed is suspended, no photo is released. If the end of the suspension is
+    not known, no position has a time. Raises StoreUnavailable.
     """
     per_second = expected_per_second(feed, await throughputs.get(feed.name), now)
     by_place: dict[tuple[Priority, datetime], QueuePosition] = {}
@@ -147,9 +147,9 @@ def explain_photo(
 ) -> PhotoExplanation:
     """Return an explanation of a photo: why it has its status, which URL is served, what happens next and when. Pure.
 
-    `photo` is one of `listing`, and `feed` the listing's feed. `attempts` are those of all photos of the listing, the
-    newest first; those of other photos are passed over. `renderer` tells the URL that is served. `position` is the
-    photo's queue position, None unless the photo waits for its release.
+    `photo` is one of `listing`, and `feed` the listing's feed. `attempts` are the attempts of all photos of the
+    listing, the newest first; attempts of other photos are ignored. `renderer` gives the URL that is served. `position`
+    is the photo's queue position, None unless the photo waits for its release.
     """
     lines = [
         f"photo {photo.order} {photo.id} ({photo.object_id}): {photo.status}, {next_step(listing, photo, feed, now)}"
@@ -171,7 +171,7 @@ def explain_photo(
 def _served_text(listing: Listing, photo: Photo, renderer: Renderer) -> str:
     """Return a phrase that says which URL frontends get for a photo, and why.
 
-    For a photo of a hidden listing it says that none is served.
+    For a photo of a hidden listing, the phrase says that no URL is served.
     """
     if not listing.is_displayed:
         return "not served: the listing is not displayed"
@@ -192,7 +192,7 @@ def next_step(
     """Return what happens next to a photo of a listing and when, as a phrase for operators. Pure.
 
     `feed` is the listing's feed, whose rules say how many attempts a photo gets. `text_of` takes a time and `now`, and
-    returns the time in words; without `text_of`, `time_text` does so.
+    returns the time in words. If it is None, `time_text` is used.
     """
     text_of = text_of or time_text
     if photo.waits_for_new_url and not photo.wants_rebuild:

@@ -24,8 +24,8 @@ class NotExported(ValueError):
 def to_line(record: Record) -> bytes:
     """Return a Kafka record as one line of JSON that ends in a newline: its position, key and value. Pure.
 
-    The position is `at`, `partition` and `offset`. For a record that was replayed or requeued, that is where the record
-    was first published. `key` and `value` are texts, or null if the record has none; bytes that are not UTF-8 are in
+    The position is `at`, `partition` and `offset`. For a record that was replayed or requeued, the position is that of
+    its first publication. `key` and `value` are texts, or null if the record has none. Bytes that are not UTF-8 are in
     base64, as `key_base64` or `value_base64` instead. Headers are left out.
     """
     facts = asdict(record.position)
@@ -40,11 +40,11 @@ def _encoded(name: str, raw: bytes | None) -> dict[str, str | None]:
 
 
 def from_file(path: Path) -> EventSource:
-    """Return the lines of a file, which `imagectl export` wrote, as the source of a replay.
+    """Return the lines of a file that `imagectl export` wrote as the source of a replay.
 
-    The lines count as offsets of partition 0, from 0. A line's record has the time `at`; if an operator removed `at`
-    from the line, the record has the time now. Raises OSError. Reading the source raises NotExported for a line that is
-    wrong.
+    The line numbers, from 0, serve as offsets of partition 0. A line's record has the time `at`; if an operator removed
+    `at` from the line, the record has the time now. Raises OSError if the file cannot be read. Reading the source
+    raises NotExported for a wrong line.
     """
     with path.open("rb") as file:
         lines = sum(1 for _ in file)
@@ -62,8 +62,9 @@ async def _read_batches(path: Path, ranges: Sequence[OffsetRange]) -> AsyncItera
 def _read_lines(numbered: Iterator[tuple[int, bytes]]) -> Iterator[Record]:
     """Yield the record of each line; raise NotExported at the first line that cannot be read.
 
-    `numbered` yields each line of a file with its number, from 0, which becomes the record's offset. The record's time
-    is the line's `at`, or now if it has none; its headers give the position in the line as the first position.
+    `numbered` yields each line of a file with the line's number, from 0, which becomes the record's offset. The
+    record's time is the line's `at`, or now if the line has no `at`. The record's headers give the position in the line
+    as the record's first position.
     """
     for number, raw in numbered:
         try:

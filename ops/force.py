@@ -1,4 +1,4 @@
-"""Forces photos, that is makes them due although nothing newer was announced, and counts what their downloads bring."""
+"""Forces photos: makes them due although nothing newer was announced, and estimates the bytes of their downloads."""
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,10 @@ class PhotoFilter:
     city: str | None = None
 
     def selects_listing(self, listing: Listing) -> bool:
-        """Return True if the listing is among the filter's ListingKeys and in its city, as far as these are given."""
+        """Return True if the listing has one of the filter's ListingKeys and is in the filter's city.
+
+        A filter without ListingKeys accepts every ListingKey, and one without a city accepts every city.
+        """
         is_city = self.city is None or (listing.city or "").strip().casefold() == self.city.strip().casefold()
         return is_city and (not self.listing_keys or listing.key in self.listing_keys)
 
@@ -44,7 +47,10 @@ class PhotoFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forced:
-    """Counts how much was forced, or would be by a dry run; `imagectl force --json` prints these names."""
+    """Counts the photos that were forced, or would be by a dry run, and the photos and listings that were left alone.
+
+    `imagectl force --json` prints the names of these fields.
+    """
 
     looked_at: int = 0
     """Listings that were read."""
@@ -108,9 +114,9 @@ async def force(
 ) -> Forced:
     """Force the selected photos of a feed in MongoDB, page by page, and return the counts.
 
-    `feed` is the feed's name, `priority` the one that the forced photos get. A photo that is forced already is forced
-    again. A dry run only counts. `on_progress` is called after each page with the counts so far. Raises
-    StoreUnavailable; and Contention, after the last page, if others kept changing a listing.
+    `feed` is the feed's name, `priority` the priority that the forced photos get. A photo that is forced already is
+    forced again. A dry run only counts. `on_progress` is called after each page with the counts so far. Raises
+    StoreUnavailable. Raises Contention, after the last page, if others kept changing a listing.
     """
 
     def rule(listing: Listing, now: datetime) -> Listing | None:
@@ -147,7 +153,7 @@ async def explain_left_out(
 ) -> AsyncIterator[str]:
     """Yield a line for each ListingKey that no selected feed has: where the key is recorded, and what to do.
 
-    `selected_feeds` are the names of the feeds in which the photos were forced, `feeds` those of all in feeds.toml.
+    `selected_feeds` are the names of the feeds in which photos were forced, `feeds` the names of all in feeds.toml.
     Raises StoreUnavailable.
     """
     for key in dict.fromkeys(listing_keys):

@@ -38,7 +38,7 @@ async def rewrite(
     """Apply a rule to a feed's listings in MongoDB, write what it changes, and yield each page once it is written.
 
     `rule` takes a listing and the time; it returns the changed listing, or None for no change. If others change a
-    listing before it is written, `rule` is called again with the new one. If `keys` are given, only the listings with
+    listing before it is written, `rule` is called again with the new state. If `keys` are given, only listings with
     these ListingKeys are read. A dry run yields the pages without writing. Raises StoreUnavailable. Raises Contention
     after the last page if others kept changing some listings; the error says how many these are.
     """

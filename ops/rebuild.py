@@ -13,7 +13,10 @@ from shared.stores.listings import ListingRecords
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """Counts the listings that were read, and those with photos that are marked for a rebuild, or would be."""
+    """Counts the listings that were read, and those with photos that are marked for a rebuild.
+
+    In a dry run, the photos that would be marked are counted.
+    """
 
     looked_at: int = 0
     listings: int = 0

@@ -35,7 +35,8 @@ _TIMEOUT_SECONDS = 8.0
 class SystemStatus:
     """How the whole system stands at one moment, as read from MongoDB and Kafka.
 
-    `feeds` and `budgets` are by the feed's name. `lag` and `dead_letters` are None if Kafka was not asked.
+    `feeds` and `budgets` are by the feed's name. `lag` and `dead_letters` are None if the status was read without
+    Kafka.
     """
 
     at: datetime
@@ -59,8 +60,8 @@ async def read_status(
 ) -> SystemStatus:
     """Read from MongoDB and Kafka how the system stands now, and return it.
 
-    Unless `with_kafka`, Kafka is not asked, and the lag and the number of dead letters are None. Raises
-    BrokerUnavailable and StoreUnavailable.
+    Without `with_kafka`, only MongoDB is read, and the lag and the number of dead letters are None. Raises
+    BrokerUnavailable if Kafka does not answer, and StoreUnavailable if MongoDB does not.
     """
     now = utc_now()
     counts = {name: await stores.listings.counts(name, now) for name in feeds}
@@ -111,7 +112,7 @@ async def _seconds_until_done(
 async def read_lag(settings: Settings) -> Mapping[str, Mapping[str, int]]:
     """Ask Kafka how many records each service has yet to finish, and return the numbers by service and topic.
 
-    Topics are named without the prefix. Raises BrokerUnavailable, also if Kafka does not answer within eight seconds.
+    Topics are named without the prefix. Raises BrokerUnavailable if Kafka does not answer within eight seconds.
     """
     groups = {
         settings.topic(service): [settings.topic(topic) for topic in topics] for service, topics in TOPICS_READ.items()

@@ -13,7 +13,7 @@ _LONG_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 def parse_duration(text: str) -> timedelta:
     """Return the duration that a text such as 90s, 30m, 2h, 1.5d or 1w names.
 
-    Raises ValueError with a sentence for the operator if it names none, or zero.
+    Raises ValueError with a sentence for the operator if the text names no duration, or a duration of zero.
     """
     match = _DURATION.fullmatch(text.strip())
     if not match or not float(match[1]):

@@ -20,7 +20,7 @@ class NoPictures(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """What a sandbox photo shows. The same shot always gives the same JPEG at the same width."""
+    """Names the picture that a sandbox photo shows. The same shot always gives the same JPEG at the same width."""
 
     listing_key: str
     number: int
@@ -31,14 +31,17 @@ class Shot:
     """1 at first; each change of the photo adds 1."""
 
     def size(self, width: int) -> tuple[int, int]:
-        """Return the (width, height) in pixels of this shot drawn `width` pixels wide: mostly 3:2, every fourth 4:3."""
+        """Return the (width, height) in pixels of this shot drawn `width` pixels wide.
+
+        Most shots have the ratio 3:2, and every fourth shot has 4:3.
+        """
         return width, round(width * (0.75 if self.number % 4 == 3 else 2 / 3))
 
 
 def width_of(index: int) -> int:
     """Return the width in pixels of the largest size of the photo at `index` among all photos of the MLS.
 
-    It is mostly 1600 or 1920, for some photos 2560 or 3840.
+    Most photos are 1600 or 1920 pixels wide, some 2560 or 3840.
     """
     return 3840 if index % 80 == 40 else 2560 if index % 20 == 10 else 1920 if index % 4 == 0 else 1600
 
@@ -77,9 +80,9 @@ def draw(shot: Shot, width: int) -> bytes:
 
 
 def _plate(shot: Shot) -> str:
-    """Return the text of the picture's caption plate: ListingKey, photo number and version.
+    """Return the text that is drawn into a picture: the ListingKey, and the photo's number and version.
 
-    The photo's caption and position are not in it, because they may change while the picture stays the same.
+    The photo's caption and position are left out, because they may change while the picture stays the same.
     """
     version = "" if shot.version == 1 else f" · v{shot.version}"
     return f"{shot.listing_key} · photo {shot.number + 1}{version}"
@@ -88,7 +91,8 @@ def _plate(shot: Shot) -> str:
 class Album:
     """Makes the JPEGs of photos, in `threads` threads, and keeps them in the folder `cache`.
 
-    The pictures are those of `files` in turn, or drawn if `files` is empty. `made` is the number of JPEGs made so far.
+    The photos show the pictures in `files` in turn; if `files` is empty, pictures are drawn. `made` is the number of
+    JPEGs made so far.
     """
 
     def __init__(self, cache: Path, files: list[Path], threads: int) -> None:

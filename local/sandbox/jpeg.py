@@ -68,7 +68,10 @@ def _caption(image: Image.Image, text: str) -> None:
 
 @lru_cache(maxsize=1)
 def _grain() -> Image.Image:
-    """Return a tile of film grain around the grey value 128: always the same one, for Pillow's noise has no seed."""
+    """Return a tile of film grain around the grey value 128.
+
+    It is always the same tile: Pillow's own noise would be another one each time, because it has no seed.
+    """
     noise = random.Random(3).randbytes(512 * 512)
     tile = Image.frombytes("L", (512, 512), noise).filter(ImageFilter.GaussianBlur(0.55))
     tile = tile.point([max(0, min(255, round(128 + (value - 128) * 0.19))) for value in range(256)])

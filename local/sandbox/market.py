@@ -52,7 +52,7 @@ _OWN_SIZES = tuple(size for size in SIZES if size.name != "Medium")
 
 @dataclass(slots=True)
 class SandboxPhoto:
-    """A photo of a sandbox listing, in all its sizes. `shot` is the picture that it shows now."""
+    """A photo of a sandbox listing, in all its sizes. `shot` names the picture that the photo shows now."""
 
     object_id: str
     shot: Shot
@@ -79,7 +79,8 @@ class SandboxPhoto:
 class SandboxListing:
     """A listing of the sandbox MLS with its photos in order. All but `key`, `facts` and `first_status` may change.
 
-    `facts` are its other RESO fields; `first_status` is the StandardStatus at the start.
+    `facts` are the listing's RESO fields that have no attribute here; `first_status` is the StandardStatus at the
+    start.
     """
 
     key: str
@@ -116,7 +117,7 @@ class Requested:
 
 
 class BadSignature(ValueError):
-    """Raised if the signature of an image URL is wrong, or its key has expired."""
+    """Raised if an image URL has a wrong signature, or was signed with a key that has expired."""
 
 
 class Market:

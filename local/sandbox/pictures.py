@@ -60,7 +60,7 @@ class PictureUrls:
     def url(self, listing: SandboxListing, photo: SandboxPhoto, size: Size, *, is_broken: bool = False) -> str:
         """Return a URL of a photo in one of its sizes. Each call signs a new URL if the vendor's URLs have signatures.
 
-        With `is_broken`, a vendor's URL names no existing photo.
+        With `is_broken`, the URL of a vendor with URLs of its own names no existing photo.
         """
         if not self._rules.path:
             return self._market.url(listing, photo, size)
@@ -76,9 +76,10 @@ class PictureUrls:
         return f"{self._market.root}/{self._rules.signed.format_map(parts)}"
 
     def requested(self, path: str, headers: Mapping[str, str]) -> Requested:
-        """Return the listing, photo and size that the path of an image URL names. A single-use URL is used up by this.
+        """Return the listing, photo and size that the path of an image URL names.
 
-        `headers` are the headers of the request for the URL.
+        `headers` are the headers of the request for the URL. If the vendor's URLs are single-use, the URL is used after
+        this call.
 
         Raises:
             PictureRefused: the vendor's rules refuse the request.

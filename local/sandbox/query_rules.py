@@ -102,7 +102,10 @@ def wants_media(vendor: VendorRules, expand: str) -> int | None:
 
 
 def page_limits(vendor: VendorRules, query: Mapping[str, str]) -> PageLimits:
-    """Return the limits of a page by the vendor's rules. `query` has the query's options, which can change them."""
+    """Return the limits of a page by the vendor's rules.
+
+    `query` has the query's options by name: some vendors have other limits for `$expand`, or for keys alone.
+    """
     rules = vendor.paging
     most = rules.most
     if query.get("$expand") and rules.most_expanded is not None:

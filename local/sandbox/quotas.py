@@ -55,8 +55,8 @@ class Meter:
     def admit(self, kind: Kind) -> bool:
         """Count a request of this kind, and return True if it may be answered.
 
-        It may not if a quota is used up, or the vendor suspended the token until the next full hour for an earlier
-        request over a quota.
+        The result is False if a quota is used up. Some vendors then suspend the token: the result is False until the
+        next full hour.
         """
         now = self.clock().timestamp()
         if now < self._silent_until:
@@ -74,7 +74,7 @@ class Meter:
         return not is_over
 
     def count_bytes(self, kind: Kind, number: int) -> None:
-        """Count the bytes of the answer to a request of this kind. Bytes over a quota refuse the next requests."""
+        """Count the bytes of an answer to a request of this kind: over a quota, `admit` refuses the next requests."""
         for window in self._of(kind):
             window.bytes += number
 

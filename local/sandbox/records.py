@@ -56,7 +56,11 @@ class VendorRecords:
         return self._written(kept | naming.filled(rules.fields, facts))
 
     def media(self, listing: SandboxListing, *, is_broken: bool = False) -> list[Record]:
-        """Return a listing's Media rows as the vendor writes them. With `is_broken`, their MediaURLs lead nowhere."""
+        """Return a listing's Media rows as the vendor writes them.
+
+        With `is_broken`, the rows' MediaURLs name no existing photo, as some vendors answer a `$select` without the
+        ListingKey.
+        """
         if self._vendor.pictures.seconds:
             return self._made_media(listing, is_broken=is_broken)
         version = (listing.key, listing.modified_at, listing.media_changed_at, self._market.signing_key)

@@ -1,4 +1,4 @@
-"""Vendors' other ways to read all listings than `$skip`: a cursor for each walk over the listings, and skip tokens."""
+"""The ways in which vendors let a client read all listings without `$skip`: by cursors, or by skip tokens."""
 
 import secrets
 from collections.abc import Mapping

@@ -28,7 +28,7 @@ _ROUND = frozenset({"leaf", "light", "mirror"})
 def colours_of(listing_key: str, version: int) -> Mapping[str, Colour]:
     """Return the colours of a listing's home by name: the names in the scenes' parts, and "wall" and "sky".
 
-    Each version of a photo has other colours; the same key and version always have the same.
+    Each version of a photo has other colours. The same ListingKey and version always give the same colours.
     """
     rng = random.Random(f"{listing_key} {version}")
     return {**_FIXED, **{name: rng.choice(colours) for name, colours in _CHOICES.items()}}

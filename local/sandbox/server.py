@@ -29,8 +29,8 @@ class Sandbox:
 
     Each listing has `photos` photos, drawn, or read from `folder`. No picture is wider than `widest` pixels, because
     small pictures make tests fast. If `port` is 0, a free port is used. `tokens` are the bearer tokens that the Web API
-    ("odata") and the pictures ("images") require. What `tokens` lacks requires no token, unless `vendor` does. Drawn
-    pictures are kept in the folder `cache`, by default in a temporary one.
+    ("odata") and the pictures ("images") require; what is left out requires no token, unless the vendor's rules require
+    one. Drawn pictures are kept in the folder `cache`, by default in a temporary one.
 
     `vendor` is one of `local.sandbox.vendors.NAMES`: the sandbox plays this vendor by the vendor's rules. Each of
     `switches` changes some of the rules. `clock` gives the time of all timestamps, tokens and URLs.
@@ -110,9 +110,9 @@ class Sandbox:
 
     @property
     def begun(self) -> Counter[str]:
-        """Return the number of requests for pictures by ListingKey, with whatever answer.
+        """Return how many requests for pictures arrived, by ListingKey, whatever the answers.
 
-        The key "" is for refused requests and for URLs that name no photo.
+        The key "" is for requests whose URL names no photo, or whose URL or token is refused.
         """
         return self.pictures.begun
 

@@ -79,7 +79,10 @@ def _print_period(since: datetime, until: datetime, feed: str | None, as_json: b
 
 
 async def _print_json(removals: AsyncIterator[Removal]) -> None:
-    """Print removals as a JSON array, one a line, each as soon as it is read: there may be too many for memory."""
+    """Print removals as a JSON array, each on a line of its own.
+
+    Each removal is printed as soon as it is read, because all of them may be too many for memory.
+    """
     before = "["
     async for removal in removals:
         sys.stdout.write(f"{before}\n{json.dumps(removal_facts(removal), default=terminal.to_json)}")

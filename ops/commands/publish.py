@@ -76,7 +76,8 @@ def publish(
 def _opened(file: Path) -> Iterator[IO[bytes]]:
     """Open a file for reading, and close it at the end of the context.
 
-    For `-`, copy standard input to a temporary file and yield that: the reader of records must be able to seek.
+    For `-`, copy standard input to a temporary file, and yield the temporary file: the reader of records must be able
+    to seek.
     """
     if file != _STANDARD_INPUT:
         with file.open("rb") as opened:

@@ -189,7 +189,7 @@ _ROWS: Mapping[str, Callable[[SystemStatus, str], str]] = {
 def _needs_operator(status: SystemStatus) -> Iterator[str]:
     """Yield the lines that may need an operator: the holds that wait for a decision, and what suspends feeds.
 
-    They are shown first, so that a small screen shows them.
+    These lines are shown first, so that they are visible on a small screen.
     """
     for hold in status.removal_holds:
         yield f"{hold}: `imagectl removals resume {hold.feed}` if that is right, `removals discard {hold.feed}` if not"

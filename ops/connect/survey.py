@@ -16,7 +16,7 @@ _ENDS = frozenset({MlsFailure.REFUSED, MlsFailure.UNREACHABLE, MlsFailure.THROTT
 
 
 class QueryAnswer(Protocol):
-    """One page of an OData answer."""
+    """One page of an API's answer to an OData query."""
 
     @property
     def rows(self) -> Sequence[Mapping[str, Any]]:

@@ -87,7 +87,7 @@ def auth_of(vendor: Vendor) -> Auth:
 def variables_of(feed: str, auth: Auth) -> dict[str, str]:
     """Return the usual names of the variables that hold a feed's secrets, such as `MLS_TOKEN` for the feed `mls`.
 
-    They are by the key of feeds.toml that names the variable, such as `reso_token_env`.
+    The names are by the key of feeds.toml that names the variable, such as `reso_token_env`.
     """
     prefix = re.sub(r"[^A-Z0-9]+", "_", feed.upper()).strip("_")
     if auth is Auth.CLIENT_CREDENTIALS:
