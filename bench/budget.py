@@ -40,7 +40,7 @@ class CountedLedgers:
     ledgers: Ledgers
     reads: int = 0
     writes: int = 0
-    """Refused writes count too."""
+    """The number of writes, refused ones included."""
 
     async def get(self, feed: str) -> StoredLedger:
         self.reads += 1
@@ -56,7 +56,7 @@ class Measured:
     """What one run measured: the requests that its workers sent. Times are seconds of the monotonic clock."""
 
     until: float
-    """When the run ends."""
+    """The time when the run ends."""
     sent: list[float] = field(default_factory=list)
     """The time of each request."""
     viewed_waits: list[float] = field(default_factory=list)

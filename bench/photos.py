@@ -35,7 +35,7 @@ LISTINGS, PHOTOS, WIDTH = 31, 8, 1920
 _SMALL = 320
 """Photos of this width in pixels are encoded so fast that only the feed's limits slow them down."""
 _ENCODED, _ROUNDS = 96, 2
-"""How many photos are encoded alone, and how often what is compared runs."""
+"""How many photos are encoded without being fetched, and how often the services and each script are measured."""
 _PLAIN = "a script with httpx and Pillow, each size from the next larger"
 _SHARP = "a script with Sharp"
 VARIANTS = {

@@ -40,7 +40,7 @@ from tests.tools import debian
 LISTINGS, PHOTOS, PAGE_SIZE = 4_000, 25, 50
 SECONDS, CONNECTIONS = 5, 32
 STEADY_PAGES, STEADY_SECONDS = 200, 10
-"""The number of search pages a second, and for how many seconds they are requested."""
+"""How many search pages are requested in a second, and for how many seconds."""
 WAITS = 40
 """How many waits for a download are measured."""
 FEED = "sandbox"

@@ -18,9 +18,9 @@ from shared.settings import Settings, may_be_in_file, read_feeds
 PROJECT = Path(__file__).parents[1]
 SERVICES = ("scheduler", "downloader", "resolver", "janitor", "ingest", "desk")
 _TOKENS = ("IMAGES_DESK_TOKEN", "IMAGES_INGEST_TOKEN")
-"""The variables of tokens that the stack makes up if none is given, so that operators and clients are let in."""
+"""The variables of the tokens that let operators and clients in. The stack makes a random token if none is given."""
 SERVER_VARIABLES = {"IMAGES_KAFKA": "kafka", "IMAGES_MONGO": "mongod", "IMAGES_S3_ENDPOINT": "s3"}
-"""By variable that names a server: the server of the stack that is not started if the variable is given."""
+"""The servers of the stack, by the variable that names another server in place of the stack's own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ POLL_SECONDS = 0.1
 STOP_SECONDS = 15.0
 """The seconds that a process has to end after SIGTERM, before it is killed."""
 KILL_SECONDS = 5.0
-"""How many seconds to wait for a killed process to end; it takes so long only if a disk hangs."""
+"""How many seconds to wait until a killed process has ended. That takes long only if a disk hangs."""
 
 Report = Callable[[str], None]
 """A function that gets a line of text for each step while processes start or stop, such as `print`."""
@@ -47,7 +47,7 @@ class Program:
     prepare: Callable[[], None] = lambda: None
     """Called before the program starts, to make the files that it needs."""
     depends: str = ""
-    """The text of the files that the program reads at its start. It is restarted if the text changes."""
+    """The text of the files that the program reads at its start. If the text changes, the program is restarted."""
     address: str = ""
 
     @property

@@ -20,7 +20,7 @@ NAME = "supervisor"
 _LOOK_SECONDS = 0.25
 _MAX_PAUSE_SECONDS = 30.0
 _STEADY_SECONDS = 10.0
-"""A service that has run for so long is started again at once; the pause before others doubles."""
+"""A service that ran for this time is started again at once. The pause before the start of others doubles."""
 
 _logger = log.get(__name__)
 

@@ -27,9 +27,9 @@ class Audited:
     listings: int = 0
     objects: int = 0
     drift: dict[str, int] = field(default_factory=dict)
-    """How many objects differ from the records, by the kind of drift."""
+    """How many objects differ from the records, by the name of the drift."""
     findings: list[Finding] = field(default_factory=list)
-    """The first thousand findings."""
+    """The first thousand findings; `drift` counts all of them."""
     due_again: int = 0
     """Photos that the repair made due, because objects of their copies were lost."""
     removed: int = 0

@@ -22,7 +22,7 @@ from shared.origin_budget.use import BudgetUse
 from shared.settings import Settings
 
 _TIMEOUT_SECONDS = 4.0
-"""In so many seconds Kafka must say when the oldest dead letter was written. Reading them may take longer."""
+"""How many seconds Kafka has to tell the time of the oldest dead letter. Reading all dead letters may take longer."""
 
 
 def explain_feed(feed: Feed, use: BudgetUse) -> Sequence[str]:

@@ -114,7 +114,7 @@ class Requeued:
     sent: int = 0
     marked: int = 0
     refused: tuple[tuple[str, int], ...] = ()
-    """Pairs of a reason why dead letters cannot be sent, and how many these are."""
+    """Pairs: the reason why some dead letters cannot be sent, and the number of these dead letters."""
 
 
 def read(record: Record) -> DeadLetter:

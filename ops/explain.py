@@ -23,7 +23,7 @@ from shared.stores.throughputs import Throughputs
 _MAX_ATTEMPTS_READ = 2_000
 
 TimeText = Callable[[datetime | None, datetime], str]
-"""Takes a time, or None for an unknown one, and the time now; returns the time in words."""
+"""Takes a time, or None for an unknown time, and the time now; returns the first of the two in words."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ class Forced:
     in_work: int = 0
     """Selected photos that a downloader has claimed, which are left alone."""
     not_to_be_had: int = 0
-    """Selected photos without a possible attempt: the single-use URL was used, or their objects are being removed."""
+    """Selected photos that cannot be attempted: the single-use URL was used, or their objects are being removed."""
     hidden: int = 0
     """Selected listings that are not displayed, which are left alone."""
     sized: int = 0

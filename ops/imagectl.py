@@ -29,9 +29,9 @@ from ops.commands import (
 )
 
 PIPE_CLOSED = 141
-"""The exit code that a shell gives a tool ended by SIGPIPE.
+"""The exit code that a shell reports for a tool that SIGPIPE ended.
 
-The signal stays ignored, as Python has it: it would end us for a closed connection to a server too.
+Python ignores SIGPIPE, and this process does too: the signal would also end it if a server closed a connection.
 """
 
 

@@ -16,7 +16,7 @@ from shared.stores.updates import MAX_ATTEMPTS, OptimisticUpdate
 _PAGE_SIZE = 200
 
 Rule = Callable[[Listing, datetime], Listing | None]
-"""Takes a listing and the time; returns the listing changed, or None for no change."""
+"""Takes a listing and the time; returns the changed listing, or None for no change."""
 
 
 @dataclass(frozen=True, slots=True)

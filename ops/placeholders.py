@@ -13,7 +13,7 @@ from shared.stores.listings import ListingRecords
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PAGE_SIZE = 200
 _MAX_COUNTED = 1_000_000
-"""With more hashes, those that only one listing had so far are forgotten, so that memory stays bounded."""
+"""How many hashes are counted at most: beyond, those that only one listing had so far are forgotten, to save memory."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from shared.stores.listings import ListingRecords
 from shared.stores.updates import OptimisticUpdate
 
 Change = Callable[[Listing, datetime], Listing]
-"""Takes a listing and the time; returns the listing changed."""
+"""Takes a listing and the time; returns the changed listing."""
 
 
 def remove(listing: Listing, now: datetime, image_ids: Collection[str]) -> Listing:
@@ -51,7 +51,7 @@ async def change(
 ) -> list[Listing]:  # fmt: skip
     """Apply a rule to recorded listings, write the results to MongoDB, and return them in the order of `ids`.
 
-    `rule` takes a listing and the time, and returns the listing changed. All `ids` must be recorded. Raises
+    `rule` takes a listing and the time, and returns the changed listing. All `ids` must be recorded. Raises
     StoreUnavailable. Raises Contention after all other listings are written, if others changed some listings
     before each attempt to write them; the error names these listings.
     """

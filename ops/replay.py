@@ -27,7 +27,7 @@ EVENT_TYPES: Mapping[str, type[AnyEvent]] = {
 _BATCH_SIZE = 500
 
 ReadRecords = Callable[[Sequence[OffsetRange]], AsyncIterator[Sequence[Record]]]
-"""Yields the records of some ranges in batches. It may be called several times."""
+"""A function that takes ranges of offsets and yields their records in batches. It may be called several times."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from shared.stores.listings import ListingRecords
 
 Result = TypeVar("Result")
 MAX_CHANGED_LISTINGS = 10_000
-"""Once a round of a plan keeps this many changed listings, it begins no other: 0.2 to 0.5 GB at 25 photos each."""
+"""How many changed listings a round of a plan keeps in memory: they take 0.2 to 0.5 GB at 25 photos each."""
 _MAX_REASONS = 20
 
 
@@ -219,7 +219,7 @@ class _ListingPlanner:
         self._now = now
         self._result = result
         self._latest: dict[ListingId, _Latest] = {}
-        """The newest announcements: with them, most events that change nothing need no reading of their listing."""
+        """The newest announcement of each listing. Most events that change nothing are known by it, without a read."""
         self._changed: dict[ListingId, Listing] = {}
 
     @property

@@ -7,7 +7,7 @@ _UNIT_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 7 * 8
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)")
 _SIZE_UNITS = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 _LONG_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
-"""Units of time that are used from two of them on; below that, seconds are."""
+"""The units of time for durations of two such units or more; shorter durations are in seconds."""
 
 
 def parse_duration(text: str) -> timedelta:

@@ -27,7 +27,7 @@ class Gate:
     issued: int = 0
     """How many tokens the endpoint has issued."""
     _ends_at: dict[str, datetime] = field(default_factory=dict)
-    """When each issued token ends."""
+    """The time when each issued token expires, by the token."""
 
     def check(self, request: web.Request) -> None:
         """Raise BadQuery if a request to the Web API lacks a header that the vendor requires, or a valid token."""

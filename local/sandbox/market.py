@@ -47,7 +47,7 @@ SIZES = (
 )
 ALL_SIZES = {size.name: size for size in SIZES}
 _OWN_SIZES = tuple(size for size in SIZES if size.name != "Medium")
-"""The sizes of the sandbox's own records; vendors offer others."""
+"""The sizes in the sandbox's own records; emulated vendors have other sizes."""
 
 
 @dataclass(slots=True)

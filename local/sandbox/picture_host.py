@@ -53,9 +53,9 @@ class PictureHost:
         self._clock, self._token = clock, token
         self.other_url = ""
         self._redirected: dict[str, tuple[Requested, datetime]] = {}
-        """Where each URL of the second host leads, and when it ends."""
+        """By the name in each URL of the second host: the picture that it leads to, and when the URL expires."""
         self.begun: Counter[str] = Counter()
-        """The number of requests by ListingKey, counted on arrival; "" is for URLs without a photo."""
+        """The number of requests by ListingKey, counted on arrival; "" is for requests that lead to no photo."""
         self.log: deque[ImageRequest] = deque(maxlen=20_000)
         """The last 20,000 answered requests."""
         self.refused: Counter[str] = Counter()

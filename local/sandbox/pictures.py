@@ -49,7 +49,7 @@ class PictureUrls:
         self._vendor, self._rules, self._market = vendor, vendor.pictures, market
         self._clock, self._token = clock, token
         self._signed: dict[str, _Signed] = {}
-        """What each issued signature is for."""
+        """What each signature was issued for, by the signature."""
         self._used: set[str] = set()
         self._given_at: dict[str, datetime] = {}
         pattern = re.escape(self._rules.signed)

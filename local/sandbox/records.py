@@ -21,7 +21,7 @@ class VendorRecords:
     def __init__(self, vendor: VendorRules, market: Market, urls: PictureUrls, clock: Clock) -> None:
         self._vendor, self._market, self._urls, self._clock = vendor, market, urls, clock
         self._stable_rows: dict[tuple[str, ...], list[Record]] = {}
-        """The Media rows of listings whose URLs stay, by ListingKey, timestamps and signing key."""
+        """Media rows whose URLs stay the same in each answer, by ListingKey, timestamps and signing key."""
 
     def listings(self) -> list[SandboxListing]:
         """Return the sandbox's listings that the vendor's API shows now, in the order in which the sandbox holds them.

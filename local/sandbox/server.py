@@ -63,7 +63,7 @@ class Sandbox:
         )
         tokens = tokens or {}
         self.token = tokens.get("odata", f"sandbox-{vendor}-token" if rules.access.kind == "bearer" else "")
-        """The bearer token of the Web API; "" if it requires none, or one from its token endpoint."""
+        """The bearer token of the Web API; "" if none is required, or only tokens of the token endpoint are valid."""
         urls = PictureUrls(rules, market, clock, self.token)
         self.meter = Meter(rules, clock)
         self.records = VendorRecords(rules, market, urls, clock)

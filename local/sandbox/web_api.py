@@ -20,7 +20,7 @@ from local.sandbox.vendors.rules import VendorRules
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _MASTER_FIELDS = "ListingKey,ModificationTimestamp"
 _MADE_AT = "$made"
-"""The option by which a next link says when it was made, where links go stale."""
+"""The query option in which a next link has the time when it was made, for vendors whose links work for a time only."""
 
 
 class WebApi:
@@ -185,7 +185,7 @@ class WebApi:
         chosen, _ = odata.page(records, query, limits, read.test)
         return web.json_response({"value": [odata.selected(record, _MASTER_FIELDS) for record in chosen]})
 
-    # Their parts
+    # Parts of the answers above
 
     def _options(self, request: web.Request) -> dict[str, str]:
         query = {name: value for name, value in request.query.items() if name != _MADE_AT}

@@ -20,7 +20,7 @@ from shared.settings import Settings
 app = typer.Typer()
 
 Explanation = dict[str, Any]
-"""What is said of one listing, as `explain --json` prints it."""
+"""The explanation of one listing, as `explain --json` prints it."""
 
 
 @app.command(epilog="Example: imagectl explain C12000001")

@@ -23,7 +23,7 @@ from shared.stores.errors import Contention
 app = typer.Typer()
 
 Result = Mapping[str, Any]
-"""What was forced of a feed, as `force --json` prints it: the counts, the cost, and the feed's suspensions."""
+"""The result for one feed, as `force --json` prints it: the counts, the cost, and the feed's suspensions."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ _POLL_SECONDS = 0.3
 _MAX_START_SECONDS = 30.0
 _MAX_STALLED_SECONDS = 600.0
 _BATCH_SIZE = 50
-"""Listings read at a time: more than a janitor removes at once. A longer removal shows in the following batches."""
+"""How many listings are read at a time: more than a janitor removes at once."""
 
 
 @app.callback(help=_HELP)

@@ -19,14 +19,14 @@ class Findings:
     page_rows: int = 0
     """The largest `$top` that was accepted, of those that were tried; 0 if none was."""
     rows_given: int = 0
-    """How many rows an answer to that `$top` had."""
+    """How many rows the answer to a `$top` of `page_rows` had."""
     next_link: str = NOT_ASKED
     cuts_in_silence: str = NOT_ASKED
-    """Whether there are more rows after an answer that was shorter than asked for, and named no next page."""
+    """Whether more rows follow an answer that had fewer rows than asked for, and named no next page."""
     expand: str = NOT_ASKED
     """Whether Media rows come: `on request`, `always` without `$expand`, or NO."""
     expand_complete: str = NOT_ASKED
-    """Whether listings came with as many rows with the category of a photo as their PhotosCount says, or more."""
+    """Whether each record came with at least as many rows that look like photos as its PhotosCount says."""
     media_resource: str = NOT_ASKED
     operator_in: str = NOT_ASKED
     sorting: str = NOT_ASKED
@@ -48,9 +48,9 @@ class Findings:
     redirect_hosts: tuple[str, ...] = ()
     """The hosts that pictures were redirected to."""
     row_keys: str = NOT_ASKED
-    """What identifies rows: `MediaObjectID`, `MediaKey`, or `place and URL`."""
+    """What identifies a Media row: `MediaObjectID`, `MediaKey`, or `place and URL`."""
     urls_change: str = NOT_ASKED
-    """Whether the URL of a photo differs in the next answer."""
+    """Whether the API gives another URL for a photo in the next answer, although nothing has changed."""
     pictures: tuple[str, ...] = ()
     """What requests for a few pictures gave, such as `200 image/jpeg 1600x1067`."""
 

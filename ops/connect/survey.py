@@ -12,7 +12,7 @@ _TOPS = (1_000, 500, 200, 100, 50, 25, 10)
 _SAMPLE, _FEW = 25, 5
 _LONG_AGO = "2000-01-01T00:00:00Z"
 _ENDS = frozenset({MlsFailure.REFUSED, MlsFailure.UNREACHABLE, MlsFailure.THROTTLED, MlsFailure.TIMEOUT})
-"""The failures after which no further survey makes sense."""
+"""The failures that end a survey, because other queries would fail too."""
 
 
 class QueryAnswer(Protocol):

@@ -60,7 +60,7 @@ def has_table(text: str, feed: str) -> bool:
 
 
 Line = tuple[str, object, str]
-"""A key, its value, and a comment, "" for none."""
+"""A line of the table: a key, its value, and a comment, which is "" for none."""
 
 
 def _access(target: Target) -> Iterator[Line]:
