@@ -28,7 +28,7 @@ from shared import log
 from shared.domain.failures import Failure, Reason
 from shared.domain.feed import Feed
 from shared.domain.priority import Priority
-from shared.origin_budget import codec, grants, suspension, throttling
+from shared.origin_budget import changes, codec, grants, suspension, throttling
 from shared.origin_budget.accounting import EndedDownload, with_ended
 from shared.origin_budget.advance import advanced, with_earlier_runs_expired
 from shared.origin_budget.cache import LedgerCache
@@ -164,11 +164,7 @@ class OriginBudget:
             grant = await self._change(feed, rule)
             wait = self._seconds_until(grant.ask_again_at)
             if grant.requests or self._monotonic() + wait > give_up:
-                downloads = [
-                    GrantedDownload(request.slot, request.at, feed, priority, ignores_breaker)
-                    for request in grant.requests
-                ]
-                return DownloadBatch(feed, downloads, grant.ask_again_at)
+                return _batch(feed, priority, grant, ignores_breaker=ignores_breaker)
             spread = self._chance() * (_SPREAD_VIEWED_SECONDS if priority is Priority.VIEWED else _SPREAD_SECONDS)
             with suppress(TimeoutError):
                 await asyncio.wait_for(state.slots_freed.wait(), wait + 0.005 + spread)
@@ -342,7 +338,7 @@ class OriginBudget:
                 state.slots_freed.set()
             if not state.ended:
                 state.throttled_until = _LONG_AGO  # the ledger has the throttling now, and an operator may end it there
-            _report(feed, change.before, change.after)
+            changes.log_change(feed, change.before, change.after)
             return change.answer
 
     def _state(self, feed: Feed) -> _FeedState:
@@ -364,6 +360,13 @@ class OriginBudget:
         return max(0.0, (at - self._clock.now()).total_seconds()) if at else 0.0
 
 
+def _batch(feed: Feed, priority: Priority, grant: Grant, *, ignores_breaker: bool) -> DownloadBatch:
+    downloads = [
+        GrantedDownload(request.slot, request.at, feed, priority, ignores_breaker) for request in grant.requests
+    ]
+    return DownloadBatch(feed, downloads, grant.ask_again_at)
+
+
 def _taking(feed: Feed, demand: Demand) -> Rule[Grant]:
     return lambda ledger, now: grants.take(ledger, feed, demand, now)
 
@@ -383,17 +386,3 @@ def _for_api(rule: Rule[T]) -> Rule[T]:
 
 def _slot_seconds(feed: Feed) -> float:
     return feed.request_timeout_seconds + _SLOT_MARGIN_SECONDS
-
-
-def _report(feed: Feed, before: Ledger, after: Ledger) -> None:
-    """Log whether a write of the feed's ledger throttled the feed for longer, or opened or closed its breaker.
-
-    `before` and `after` are the ledger before and after the write. Only the worker that wrote the ledger calls this
-    function, so that each change is logged once.
-    """
-    if after.throttled_until > before.throttled_until:
-        _logger.warning("feed-throttled", feed=feed.name, reason=after.reason)
-    if after.breaker and not before.breaker:
-        _logger.warning("breaker-opened", feed=feed.name, reason=after.reason)
-    if before.breaker and not after.breaker:
-        _logger.warning("breaker-closed", feed=feed.name, was=before.breaker.reason.value)
