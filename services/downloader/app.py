@@ -86,17 +86,28 @@ async def serve(settings: Settings, feeds: Mapping[str, Feed], stop: asyncio.Eve
             url_source=lambda feed, is_viewed: _url_source(feed, access, closing, is_viewed=is_viewed),
         )
         kafka = KafkaReadiness(settings.kafka, settings.topic_prefix, MANIFEST, broker)
-        pings = {"mongo": lambda: mongo.ping(database), "kafka": kafka.ping, "objects": objects.ping}
-        handler, health = Handler(parts), Health(pings, registry)
-        closing.callback(asyncio.create_task(_drain(handler, stop)).cancel)
-        loops = [
-            Loop("resume", handler.resume, pause_seconds=30.0),
-            Loop("announcements", handler.announcements.publish_overdue, pause_seconds=5.0),
-        ]
-        consumer = _consumer(settings, handler, parts)
+        health = Health(
+            {"mongo": lambda: mongo.ping(database), "kafka": kafka.ping, "objects": objects.ping}, registry
+        )  # fmt: skip
         identity = WorkerIdentity(mongo.MongoWorkers(database), settings, SERVICE)
-        await work(settings, identity, consumer, loops, health, stop)
+        await _work(settings, identity, parts, health, stop)
+
+
+async def _work(
+    settings: Settings, identity: WorkerIdentity, parts: HandlerParts, health: Health, stop: asyncio.Event
+) -> None:
+    """Handle events with the given parts until `stop` is set, then drain, and clear the marks of published events."""
+    handler = Handler(parts)
+    draining = asyncio.create_task(_drain(handler, stop))
+    loops = [
+        Loop("resume", handler.resume, pause_seconds=30.0),
+        Loop("announcements", handler.announcements.publish_overdue, pause_seconds=5.0),
+    ]
+    try:
+        await work(settings, identity, _consumer(settings, handler, parts), loops, health, stop)
         await _clear_announcements(handler)
+    finally:
+        draining.cancel()
 
 
 async def _clear_announcements(handler: Handler) -> None:
