@@ -1,4 +1,4 @@
-"""Measures a downloader's memory over thousands of photos, and an encoder's for a photo of 24 megapixels."""
+"""Measures a downloader's memory over thousands of photos, and an encoder's memory for a photo of 24 megapixels."""
 
 import asyncio
 import tempfile

@@ -135,7 +135,7 @@ def _newer_record(offset: int) -> Record:
 
 
 async def _one_by_one(source: EventSource, listings: mongo.MongoListings, feed: Feed) -> float:
-    """Return how many seconds the plan takes for an event, on average, if each listing is read by its own query."""
+    """Return how many seconds a plan takes for an event, on average, if a query reads the listing of each event."""
     began, done = time.monotonic(), 0
     some = [replace(span, end=min(span.end, span.start + PLAIN)) for span in source.ranges[:1]]
     async for records in source.read(some):

@@ -131,7 +131,10 @@ def _listing(photos: Sequence[Photo], **facts: Any) -> Listing:
 
 
 def _photo(number: int, **facts: Any) -> Photo:
-    """Return a photo of a template, whose ids are as long and as evenly distributed as real ones."""
+    """Return a photo for a template. Its ids are as long and as evenly distributed as real ones.
+
+    `facts` are further attributes of the photo.
+    """
     mixed = hashlib.sha256(b"%d" % number).hexdigest()
     return a_photo(
         f"{number}-{_TOKEN}", key=f"W{_TOKEN}", id=_photo_id(number, _TOKEN), caption="A bright and sunny room",

@@ -248,8 +248,8 @@ def _step(title: str) -> None:
 def prepare(photos: Path | None, listings: int) -> Demo:
     """Start the sandbox MLS, the stack and the example site, wait until they are ready, and return the running demo.
 
-    Programs that run already with the same settings are left alone. `photos` is a folder of pictures that the MLS shows
-    instead of drawings, or None; `listings` is how many listings the MLS has.
+    Programs that run already with the same settings are not restarted. `photos` is a folder of pictures that the MLS
+    shows; None: the MLS shows drawings. `listings` is how many listings the MLS has.
 
     Raises:
         LocalError: a program cannot start; the message says what to do.

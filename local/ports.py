@@ -37,7 +37,7 @@ def assign(
 ) -> dict[str, int]:
     """Return a port for each of `names`, by name: its `previous` port, else its `preferred` port, else any free one.
 
-    `previous` and `preferred` hold ports by name, and may lack names. A previous port is used again only if it is free
+    `previous` and `preferred` have ports by name, and may lack names. A previous port is used again only if it is free
     or in `ours`, the ports on which the stack's own processes listen. A preferred port is used only if it is free, no
     other name has it, and it is no name's previous port. No port in `reserved` is used.
     """

@@ -1,8 +1,8 @@
 """Background processes of the stack: start, check and stop them, with a pid file and a log for each.
 
-Run as a script, this file is the launcher: it writes the pid file of a new process before the program begins, so that
-no process runs without one. The pid file holds the start time too, so that a later process with the same pid is not
-mistaken for it.
+Run as a script, this file is the launcher: it writes the pid file of a new process before the program runs, so that
+no process is without a pid file. The pid file contains the start time too, so that a later process with the same pid is
+not taken for the process of the pid file.
 """
 
 import contextlib
@@ -31,12 +31,12 @@ Report = Callable[[str], None]
 
 
 class LocalError(Exception):
-    """The local stack cannot run. The message tells the person at the terminal why, and what to do."""
+    """Raised if the local stack cannot run. The message says why, and what the person at the terminal can do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program that the stack runs in the background: how to start it, and how to tell that it is ready."""
+    """A program that the stack runs in the background: how it is started, and how to ask whether it is ready."""
 
     name: str
     command: Sequence[str]
@@ -165,9 +165,9 @@ class Process:
 
 @contextlib.contextmanager
 def lock(home: Path, report: Report) -> Iterator[None]:
-    """Hold the lock of the directory `home` during the context, so that only one command starts or stops its processes.
+    """Lock the directory `home` during the context, so that only one command starts or stops the directory's processes.
 
-    If another command holds the lock, call `report` with a message, and wait for the lock without a time limit.
+    If another command has locked it, call `report` with a message, and wait for the lock without a time limit.
     """
     home.mkdir(parents=True, exist_ok=True)
     with (home / "lock").open("w") as file:
@@ -181,7 +181,7 @@ def lock(home: Path, report: Report) -> Iterator[None]:
 
 @contextlib.contextmanager
 def try_lock(home: Path) -> Iterator[bool]:
-    """Hold the lock of the directory `home` during the context, and yield True; yield False if a command holds it."""
+    """Lock the directory `home` during the context, and yield True; yield False if a command has locked it already."""
     with (home / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -24,7 +24,7 @@ HOME = Path(os.environ.get("LOCAL_DIR") or PROJECT / ".local").absolute()
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """The commands of the programs that need the servers; both fields are empty if only the servers shall run."""
+    """The commands that `up` runs once the servers are ready; without commands, only the servers are started."""
 
     init: Sequence[str]
     """The command that creates topics, buckets and indexes."""

@@ -1,4 +1,4 @@
-"""Runs an audit at once, and repairs what it finds: photos with lost objects become due, orphans are removed."""
+"""Runs an audit for an operator, and repairs its findings: photos with lost objects become due, orphans are removed."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -52,7 +52,7 @@ class Repair:
     async def __call__(self, findings: Sequence[Finding], audited: Audited) -> None:
         """Make photos with lost objects due, delete orphans, and add the numbers of both to `audited`.
 
-        `findings` are those of one step of the audit, and may be of several listings. Without findings, nothing
+        `findings` are the findings of one step of the audit, and may be of several listings. Without findings, nothing
         changes. A listing that others change before each attempt to write it is not repaired, and is counted in
         `not_repaired`. Raises StoreUnavailable.
         """

@@ -28,8 +28,8 @@ _TIMEOUT_SECONDS = 4.0
 def explain_feed(feed: Feed, use: BudgetUse) -> Sequence[str]:
     """Return a line for each suspension of a feed, and for each window whose share for routine photos is used up. Pure.
 
-    `use` is how much of the feed's origin budget is used. The windows are those of an hour and a day. The result is
-    empty if the feed is not suspended and each window has capacity left for routine photos.
+    `use` is how much of the feed's origin budget is used. Only the windows of an hour and a day are looked at. The
+    result is empty if the feed is not suspended and each of these windows has capacity left for routine photos.
     """
     suspensions = [f"the feed {feed.name} is silent: {suspension.in_words()}" for suspension in use.suspensions]
     return suspensions + explain_used_windows(feed, use)

@@ -1,4 +1,4 @@
-"""Describes in words how many copies we hold of a listing's photos, and the evidence of its removals."""
+"""Describes in words how many photos of a listing have a copy, and the evidence of the listing's removals."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -17,7 +17,7 @@ _REASONS = {
 
 
 def describe_listing(listing: Listing, removals: Sequence[Removal]) -> Iterator[str]:
-    """Yield the lines about a listing: the copies held of it now, the images being removed, then its removals. Pure.
+    """Yield the lines about a listing: the number of its copies, the images being removed, then its removals. Pure.
 
     `removals` is the evidence of this listing's removals; the lines about removals have the order of `removals`.
     """

@@ -44,7 +44,7 @@ def _variable(name: str) -> str:
 def _rules(feed: Feed) -> dict[str, Any]:
     """Return a feed's table of feeds.toml, without its name, in JSON's types.
 
-    The values of headers and of query parameters are replaced by asterisks, because they may hold a key.
+    The values of headers and of query parameters are replaced by asterisks, because they may be secret.
     """
     values = {key: getattr(feed, key) for key in FEED_FIELDS}
     reso = {key: getattr(feed.reso, field.name) for key, field in RESO_FIELDS.items()}

@@ -50,9 +50,9 @@ class DeadLetter:
     value: bytes | None
 
     def names(self, listing_key: str) -> bool:
-        """Return True if this dead letter is about a listing with the ListingKey `listing_key`, of whichever feed.
+        """Return True if this dead letter is about a listing with the ListingKey `listing_key`, in any feed.
 
-        It is about the listing if its record key is the ListingKey, or its value contains the ListingKey as a JSON
+        That is so if the dead letter's record key is the ListingKey, or its value contains the ListingKey as a JSON
         string at any place.
         """
         if self.key == listing_key.encode():
@@ -244,7 +244,7 @@ def _has(offsets: OffsetRange, place: RecordPlace) -> bool:
 async def groups(settings: Settings, handled: HandledDeadLetters) -> Sequence[Group]:
     """Read all dead letters that are not handled, and return them counted in groups, the largest group first.
 
-    Raises BrokerUnavailable and StoreUnavailable.
+    Raises BrokerUnavailable if Kafka does not answer, and StoreUnavailable if MongoDB does not.
     """
     found: dict[GroupKey, Group] = {}
     async for letters in unhandled(settings, handled):
@@ -254,7 +254,7 @@ async def groups(settings: Settings, handled: HandledDeadLetters) -> Sequence[Gr
 
 
 async def at_offset(settings: Settings, offset: int) -> DeadLetter | None:
-    """Return the dead letter at an offset of the topic `dead-letter`, handled or not; None if Kafka holds none there.
+    """Return the dead letter at an offset of the topic `dead-letter`, handled or not; None if there is none any more.
 
     Raises BrokerUnavailable.
     """
@@ -270,7 +270,7 @@ async def at_offset(settings: Settings, offset: int) -> DeadLetter | None:
 async def naming(settings: Settings, handled: HandledDeadLetters, listing_key: str) -> Sequence[DeadLetter]:
     """Return the dead letters that are not handled and whose key or value names the ListingKey `listing_key`.
 
-    Raises BrokerUnavailable and StoreUnavailable.
+    Raises BrokerUnavailable if Kafka does not answer, and StoreUnavailable if MongoDB does not.
     """
     return [
         letter async for letters in unhandled(settings, handled) for letter in letters if letter.names(listing_key)
@@ -326,7 +326,7 @@ async def _sources(
 
     Handled dead letters are left out. The counts are by the reason why no record can be sent, a phrase for the
     operator: the headers do not name the source record, or its topic is not of this system. Raises BrokerUnavailable
-    and StoreUnavailable.
+    if Kafka does not answer, and StoreUnavailable if MongoDB does not.
     """
     topics = {settings.topic(topic.name) for topic in MANIFEST if topic.name != DEAD_LETTER}
     sources, refused = set[SourceRecord](), Counter[str]()
@@ -344,7 +344,7 @@ async def _sources(
 async def drop(settings: Settings, handled: HandledDeadLetters, selected: DeadLetterFilter, *, dry_run: bool) -> int:
     """Mark the selected dead letters as handled in MongoDB without sending their records, and return their number.
 
-    A dry run only counts. Raises BrokerUnavailable and StoreUnavailable.
+    A dry run only counts. Raises BrokerUnavailable if Kafka does not answer, and StoreUnavailable if MongoDB does not.
     """
     dropped = 0
     async for letters in unhandled(settings, handled):

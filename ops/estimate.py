@@ -1,4 +1,4 @@
-"""How long does a number of downloads take at least? Estimated from a feed's limits and their remaining capacity."""
+"""Estimates how long a feed's downloads take at least, from the feed's limits and the capacity left of them."""
 
 from math import ceil, inf
 

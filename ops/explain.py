@@ -1,4 +1,4 @@
-"""Why is a listing as it is? Says in words what its record holds, and what happens next to each of its photos."""
+"""Explains a listing in words: what is recorded of it, and what happens next to each of its photos."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,7 +42,8 @@ class QueuePosition:
 class PhotoExplanation:
     """One photo explained in words; `explain --json` prints the names of these fields.
 
-    The first of `lines` is the summary. `turn` is None unless the photo waits for its release.
+    The first of `lines` is the summary. `turn` is the photo's queue position, None if the photo does not wait for its
+    release.
     """
 
     image_id: str
@@ -149,7 +150,7 @@ def explain_photo(
 
     `photo` is one of `listing`, and `feed` the listing's feed. `attempts` are the attempts of all photos of the
     listing, the newest first; attempts of other photos are ignored. `renderer` gives the URL that is served. `position`
-    is the photo's queue position, None unless the photo waits for its release.
+    is the photo's queue position, None if the photo does not wait for its release.
     """
     lines = [
         f"photo {photo.order} {photo.id} ({photo.object_id}): {photo.status}, {next_step(listing, photo, feed, now)}"
@@ -221,7 +222,7 @@ def _attempt_text(attempt: Attempt, now: datetime) -> str:
 def time_text(time: datetime | None, now: datetime) -> str:
     """Return a time in ISO 8601 with its distance from `now` in brackets. Pure.
 
-    None stands for a time that the MLS did not name; the result is then `at a time it did not name`, for a sentence
+    If the MLS did not name the time, `time` is None, and the result is `at a time it did not name`, for a sentence
     whose subject is the MLS.
     """
     if time is None:

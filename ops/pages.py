@@ -21,7 +21,7 @@ Rule = Callable[[Listing, datetime], Listing | None]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of listings: all as they were first read, and those that the rule changed, as the rule returned them.
+    """One page of listings: all listings as they were first read, and the changed ones as the rule returned them.
 
     `changed` were written to MongoDB, or would be in a dry run; a listing that could not be written is left out. `at`
     is the time that was passed to the rule.

@@ -26,9 +26,9 @@ class Rebuilt:
 def rebuild_photos(listing: Listing, renderings: Container[str], now: datetime) -> Listing | None:
     """Return the listing with each photo due for a rebuild whose copy has none of the `renderings`. Pure.
 
-    `renderings` are those of the variants setting in force (`current_renderings`). Photos without a copy, photos that
-    are forced, and photos that are claimed at the time `now` are left alone. Returns None if no photo is to be rebuilt,
-    or the listing is hidden.
+    `renderings` are the renderings of the variants setting in force, as `current_renderings` returns them. Photos
+    without a copy, photos that are forced, and photos that are claimed at the time `now` stay as they are. Returns None
+    if no photo is to be rebuilt, or the listing is hidden.
     """
     changed = [
         lifecycle.rebuild(photo, now)

@@ -56,7 +56,7 @@ class EventFilter:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """The events that a replay publishes again: those of a source that a filter selects.
+    """The events that a replay publishes again: the events of `source` that `filter` selects.
 
     `topic` is the name of the topic without the prefix; it determines the type of the events.
     """

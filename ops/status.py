@@ -1,4 +1,4 @@
-"""How does the whole system stand? What `imagectl status` shows, read from MongoDB and Kafka."""
+"""Reads from MongoDB and Kafka how the whole system stands, for `imagectl status`."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -94,7 +94,7 @@ def to_json(status: SystemStatus) -> dict[str, Any]:
 def first_due_at(counts: FeedCounts, now: datetime) -> datetime | None:
     """Return when the first queued photo of a feed is due, if all of them are due later than `now`. Pure.
 
-    `counts` are those of the feed. The result is None if a photo is due already or in flight, or if none is queued.
+    `counts` are the feed's counts. The result is None if a photo is due already or in flight, or if none is queued.
     """
     due_at = counts.oldest_due_at
     return due_at if due_at and due_at > now and not counts.in_flight else None

@@ -123,7 +123,7 @@ def load_settings() -> tuple[Settings, Mapping[str, Feed]]:
 def _use_local_stack() -> None:
     """Add the variables of the stack that `make up` started in this directory to the environment of this process.
 
-    A variable that is set already stays. Nothing is added if the environment or `.env` names another server.
+    A variable that is set already keeps its value. Nothing is added if the environment or `.env` names another server.
     """
     stack = dotenv_values(LOCAL_STACK)
     named = {name: value for name, value in dotenv_values(".env").items() if value} | os.environ

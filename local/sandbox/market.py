@@ -175,7 +175,7 @@ class Market:
         """Give a photo another picture, and so another MediaModificationTimestamp and other URLs.
 
         Return the listing's new record. `photo` is a position, from 0, or a MediaObjectID. With `media_only`, the
-        listing's MediaChangeTimestamp changes and its ModificationTimestamp stays, as it may at AMPRE.
+        listing's MediaChangeTimestamp changes, but not its ModificationTimestamp: this can happen at AMPRE.
         """
 
         def change(listing: SandboxListing) -> None:
@@ -205,7 +205,7 @@ class Market:
     def rename(self, key: str, caption: str, photo: int | str = 0) -> Record:
         """Change the caption of a photo, by its position or MediaObjectID, and return the listing's new record.
 
-        The photo's picture and its own timestamp stay.
+        The photo's picture and MediaModificationTimestamp do not change.
         """
 
         def change(listing: SandboxListing) -> None:

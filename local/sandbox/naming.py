@@ -80,10 +80,10 @@ def of_photo(
 
 
 def filled(fields: Mapping[str, object], facts: Mapping[str, object]) -> dict[str, object]:
-    """Return `fields` with facts filled in, which are in `facts` by name.
+    """Return the fields of a record, which are templates, with facts filled in. `facts` has the facts by name.
 
-    The value `"$order"` becomes the fact `order` with its own type. In other texts, `{order}` becomes the fact's text.
-    Values that are no text stay.
+    The value `"$order"` is replaced by the fact `order`, which keeps its type. In other texts, `{order}` is replaced by
+    the fact as text. Values that are not texts are returned as they are.
     """
     return {name: _filled(value, facts) for name, value in fields.items()}
 

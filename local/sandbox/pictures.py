@@ -1,4 +1,4 @@
-"""Makes the image URLs of the emulated vendor, and refuses requests for those that have expired or were used."""
+"""Makes the image URLs of the emulated vendor, and refuses requests for URLs that have expired or were used."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The quotas of the emulated vendor: counts requests and bytes in windows, and tells which requests are over a quota.
+"""The quotas of the emulated vendor: counts requests and bytes in windows, and refuses requests over a quota.
 
 Windows do not slide: a window of an hour, for example, begins at each full hour in UTC.
 """

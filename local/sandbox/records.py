@@ -26,8 +26,8 @@ class VendorRecords:
     def listings(self) -> list[SandboxListing]:
         """Return the sandbox's listings that the vendor's API shows now, in the order in which the sandbox holds them.
 
-        By the vendor's rules, the API shows all listings, or only those on the market, or for some days also those that
-        left the market.
+        By the vendor's rules, the API shows all listings, or only listings on the market, or also listings that left
+        the market within the last days.
         """
         return [listing for listing in self._market.listings.values() if self._is_reported(listing)]
 

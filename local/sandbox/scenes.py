@@ -64,7 +64,7 @@ def _mirror(part: Part) -> Part:
 
 
 def _draw_parts(canvas: Canvas, parts: Sequence[Part], colours: Mapping[str, Colour]) -> None:
-    """Draw the shadows of all parts that stand on the ground, then the parts in order, each over those before it."""
+    """Draw the shadows of all parts that stand on the ground, then the parts in order, each over the earlier ones."""
     standing = [(low, high) for _, low, high in parts if low[1] < 0.2]
     canvas.shade([_on_ground(low, high) for low, high in standing], 0.45)
     for name, low, high in parts:

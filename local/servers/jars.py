@@ -14,7 +14,7 @@ PINNED = Path(__file__).parents[1] / "kafka-jars.sha256"
 
 
 def ensure(folder: Path) -> None:
-    """Make the folder hold exactly Kafka's pinned jars: download those missing or damaged, and delete all other files.
+    """Fill the folder with exactly Kafka's pinned jars: download missing and damaged ones, and delete all other files.
 
     Raises:
         LocalError: a jar cannot be downloaded, or has another hash than the pinned one.

@@ -114,7 +114,7 @@ async def _requeue(
 ) -> Requeued:
     """Requeue the selected dead letters, show the progress unless `quiet`, and return the counts.
 
-    A dry run only counts. Raises BrokerUnavailable and StoreUnavailable.
+    A dry run only counts. Raises BrokerUnavailable if Kafka does not answer, and StoreUnavailable if MongoDB does not.
     """
     broker = Broker(settings.kafka)
     try:

@@ -135,7 +135,7 @@ def _decide(feed: str, decision: Decision, outcome: str, as_json: bool) -> None:
     """Record an operator's decision in MongoDB for each hold of a feed that is not decided yet, and print the outcome.
 
     `feed` is the feed's name. `outcome` is the sentence that is printed; with `as_json`, the decision is printed as
-    JSON instead. Ends the process with a message if all holds of the feed are decided.
+    JSON instead. Ends the process with a message if the feed has no undecided hold.
     """
 
     async def decide(settings: Settings, feeds: Mapping[str, Feed]) -> int:

@@ -14,7 +14,7 @@ _ONLY_OWNER = 0o600
 
 
 def append_table(path: Path, table: str) -> None:
-    """Append a feed's table to the feeds.toml at `path`. The present content stays; a missing file is created.
+    """Append a feed's table to the feeds.toml at `path`, and keep its content. A missing file is created.
 
     Raises FeedsInvalid if the file with the table would not be valid, and OSError if the file cannot be read or
     written. The file is unchanged if an error is raised.
@@ -27,7 +27,7 @@ def append_table(path: Path, table: str) -> None:
 
 
 def put_secrets(path: Path, secrets: Mapping[str, str]) -> list[str]:
-    """Set variables in the `.env` at `path`, and return the names of those that it lacked or that changed.
+    """Set variables in the `.env` at `path`, and return the names of the variables that are new or have a new value.
 
     `secrets` maps the names of the variables to their values. Lines that give a variable another value are replaced.
     Afterwards only the file's owner can read the file. Raises ValueError if a value has a line break, and OSError if

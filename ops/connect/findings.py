@@ -55,7 +55,7 @@ class Findings:
     """What requests for a few pictures gave, such as `200 image/jpeg 1600x1067`."""
 
     def to_json(self) -> str:
-        """Return the facts as one line of JSON, without those that no two surveys share: `pictures`, `rows_given`."""
+        """Return the facts as one line of JSON, without `pictures` and `rows_given`, which differ in each survey."""
         return json.dumps({name: value for name, value in asdict(self).items() if name not in _NOT_COMPARED})
 
     def updated(self, facts: Mapping[str, Any]) -> "Findings":

@@ -142,9 +142,9 @@ async def _operators(client: Asks, findings: Findings, records: Sequence[Mapping
 
 
 async def _second_look(client: Asks, findings: Findings, records: Sequence[Mapping[str, Any]]) -> Findings:
-    """Ask for the sampled records again, and add to the findings whether the MediaURLs differ from those before.
+    """Ask for the sampled records again, and add to the findings whether their MediaURLs have changed.
 
-    `records` are the sampled records as the API answered them before.
+    `records` are the sampled records of the first answer.
     """
     if findings.expand == NO:
         return replace(findings, urls_change=NOT_ASKED)
