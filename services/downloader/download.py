@@ -48,7 +48,7 @@ class Downloader:
     async def download(self, feed: Feed, listing_key: str, photo: Photo, permit: Permit) -> Outcome:
         """Attempt to get a good copy of a photo of the listing `listing_key`: fetch, check, encode and store it.
 
-        If only the variants are out of date, rebuild them from the stored original, without a request to the origin.
+        If a rebuild was asked for, make the variants from the stored original, without a request to the origin.
         `permit.report_answer` is called once, as soon as the origin is no longer needed, unless an exception comes
         first. The photo's record is not written.
 
@@ -58,7 +58,7 @@ class Downloader:
         """
         with tempfile.TemporaryDirectory(prefix="listing-images-") as folder:
             original = await self._stored_original(photo, Path(folder))
-            if original and not photo.is_outdated:
+            if original and photo.wants_rebuild:
                 await permit.report_answer(NotModified(original.etag, original.last_modified))
                 return await self._encode(feed, listing_key, photo, original)
             if photo.wants_rebuild and (feed.single_use_urls or feed.refreshes_urls):

@@ -249,6 +249,11 @@ async def test_nothing_that_was_downloaded_is_fetched_again(upgraded: Upgraded) 
     photos = [photo for listing in upgraded.before for photo in listing["photos"]]
     wanted = {path_of(photo) for photo in photos if photo["status"] != "downloaded"}
     held = [photo for photo in photos if path_of(photo) not in wanted]
+
+    async def are_forced_asked_for() -> bool:
+        return all(upgraded.origin.statuses[path_of(photo)] for photo in held if photo["forced_at"])
+
+    await until(are_forced_asked_for, "the forced photos to be asked for")
     statuses = {photo["id"]: upgraded.origin.statuses[path_of(photo)] for photo in held}
     assert statuses == {photo["id"]: [304] if photo["forced_at"] else [] for photo in held}
     assert len(statuses) > 30

@@ -44,6 +44,8 @@ NEWER_OF_CURRENT = a_downloaded_photo(
     announced_at=after(50), copy=replace(HELD, rendering=rendering(SPECS, resizer.NAME))
 )
 NEWER = a_downloaded_photo(announced_at=after(50), copy=HELD)
+FORCED = a_downloaded_photo(copy=HELD, forced_at=NOW)
+"""Its copy was rendered by other settings or rules, as those of HELD were."""
 
 
 class FakeFetcher:
@@ -77,9 +79,10 @@ class FakeEncoders:
         )
 
 
+@pytest.mark.parametrize("photo", [NEWER, FORCED], ids=["newer", "forced"])
 @pytest.mark.parametrize("is_lost", [False, True])
-async def test_a_newer_version_is_requested_conditionally_only_if_the_original_is_stored(
-    tmp_path: Path, is_lost: bool
+async def test_a_newer_or_forced_version_is_requested_conditionally_only_if_the_original_is_stored(
+    tmp_path: Path, photo: Photo, is_lost: bool
 ) -> None:
     objects, fetcher, encoders = MemoryObjects(lambda: NOW), FakeFetcher(), FakeEncoders()
     if not is_lost:
@@ -89,7 +92,7 @@ async def test_a_newer_version_is_requested_conditionally_only_if_the_original_i
     downloader = Downloader(
         cast("Any", fetcher), cast("Any", encoders), objects, KnownNoPhotos(MemoryNoPhotos()), SPECS, lambda: NOW
     )
-    outcome = await downloader.download(a_feed(), KEY, NEWER, FakePermit())
+    outcome = await downloader.download(a_feed(), KEY, photo, FakePermit())
     assert isinstance(outcome, Downloaded)
     made_of = (fetcher.validators, encoders.source, outcome.copy.sha256, outcome.copy.etag)
     if is_lost:
