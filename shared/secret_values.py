@@ -11,7 +11,7 @@ _MAX_BYTES = 64 * 1024
 
 
 class SecretUnreadable(ValueError):
-    """Raised if the file of a secret cannot be used; the message says why and what to do, without the secret."""
+    """Raised if the file of a secret cannot be used; the message says why, without the secret."""
 
 
 def read_secret(name: str) -> str:

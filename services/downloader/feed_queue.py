@@ -35,7 +35,7 @@ class FeedQueue:
     """The queue of one feed, in memory: passes groups of listings to a function, in the order of their arrival."""
 
     def __init__(self, handle: Callable[[Requested], Awaitable[None]], concurrency: int) -> None:
-        """`handle` handles one group, which is a mapping of listings to their events.
+        """`handle` is called with each group: the events of a few listings that are handled together, by listing.
 
         `concurrency` is how many groups may be handled at a time.
         """

@@ -32,7 +32,7 @@ _logger = log.get(__name__)
 
 
 class Remover:
-    """Removes the photos of all feeds that must no longer be kept, in the one janitor that holds the lease."""
+    """Removes photos that must no longer be kept, of all feeds, while this janitor holds the lease."""
 
     def __init__(
         self,

@@ -72,7 +72,7 @@ class ServeRoute:
         return self._settled(request, state, variant)
 
     def _settled(self, request: web.Request, state: PhotoState, variant_name: str) -> web.Response:
-        """Return the answer about a photo that is not waited for: a redirect to its copy, or a placeholder.
+        """Return the answer for a photo without waiting for a download: a redirect to its copy, or a placeholder.
 
         `state` is the photo's copy, Absent if the photo is gone at the origin, or None if no displayed listing shows
         the photo. The placeholder of a photo that is gone has the status 404. Raises ProblemFound (404) if `state` is

@@ -61,10 +61,11 @@ class KeylessSweep:
         return {key: state.version.modified_at for (_, key), state in states.items() if state.version.modified_at}
 
     def _since(self, times: Mapping[str, datetime], missing: Collection[str]) -> datetime:
-        """Return from which ModificationTimestamp on records are read to find the missing listings.
+        """Return the ModificationTimestamp from which on the MLS's records are read, to find the missing listings.
 
-        `times` has the recorded ModificationTimestamps by ListingKey. The result is the earliest time of a missing
-        listing, but at most eight days ago: the MLS tells of a deletion for seven days only.
+        `times` has the recorded ModificationTimestamps by ListingKey, `missing` the ListingKeys. The result is the
+        earliest recorded time of a missing listing, but no more than eight days ago, because the MLS tells of a
+        deletion for seven days only.
         """
         now = self._clock()
         return max(min((times[key] for key in missing if key in times), default=now), now - _DELETIONS_TOLD)

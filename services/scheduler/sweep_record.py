@@ -22,7 +22,7 @@ class SweepRecord:
         self._lease = lease
 
     async def read(self) -> SweepState:
-        """Return the sweep state of the feed as it is stored. Raises StoreUnavailable."""
+        """Return the stored state of the feed's sweep; an empty state if none is stored. Raises StoreUnavailable."""
         return await self._sweeps.get(self._feed)
 
     async def write(self, sweep: SweepState) -> SweepState:

@@ -65,7 +65,9 @@ class ApiRequest:
         """The limits that the headers of the answer report."""
 
     async def confirm(self) -> None:
-        """Check that the request is still on time now that its connection is made; wait for another time if it is late.
+        """Check that the planned time of the request still holds; if it has passed, wait for a new planned time.
+
+        Called once the connection is made, just before the request is sent.
 
         Raises MlsUnavailable if the API's limits allow no other time, StoreUnavailable if the database does not answer,
         and Contention if other workers keep changing the ledger.

@@ -22,7 +22,7 @@ class NoPhotos(Protocol):
     """
 
     async def mark(self, no_photo: NoPhoto) -> None:
-        """Store a mark. If the picture is marked already, the time of the earlier mark stays."""
+        """Store the mark of a picture that is no photo. A mark that is stored already stays as it is."""
 
     async def unmark(self, feed: str, sha256: str) -> bool:
         """Remove the mark of the feed's picture with this SHA-256, in hex; return True if it was marked."""

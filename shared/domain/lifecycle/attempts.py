@@ -159,10 +159,11 @@ def settle_downloaded(photo: Photo, claimed: Photo, copy: Copy, priority: Priori
 
 
 def _source_url_key(claimed: Photo, copy: Copy) -> str | None:
-    """Return the key of the URL that the new copy's validators came from.
+    """Return the key (`image.url_key`) of the URL from which the validators of the new copy came.
 
-    `claimed` is the photo as it was when the attempt began. If bytes and validators are those of the former copy, the
-    new copy may come from a rebuild, which made no request: return the key of the former copy.
+    `claimed` is the photo as it was when the attempt began. The result is the key of its URL. But if the bytes and the
+    validators are those of the former copy, the new copy may come from a rebuild, which made no request; the result
+    then is the key that the former copy has, None if it has none.
     """
     former = claimed.copy
     if former and (former.sha256, former.etag, former.last_modified) == (copy.sha256, copy.etag, copy.last_modified):
