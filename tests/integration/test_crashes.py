@@ -103,8 +103,13 @@ async def test_no_photo_is_lost_or_fetched_twice_when_downloaders_are_killed(
         assert all_claims, "they were killed in the middle of their work"
         requests = Counter((request.listing_key, request.photo) for request in mls.image_log)
         assert {photo for photo, times in requests.items() if times > 1} <= all_claims
-        announced = {event["image_id"] for key in keys for event in await whole.events("image-downloaded", key)}
-        assert len(announced) == 200
+
+        async def all_announced() -> bool:
+            # An event that a killed downloader did not publish is published by another, half a minute later.
+            events = [await whole.events("image-downloaded", key) for key in keys]
+            return len({event["image_id"] for found in events for event in found}) == 200
+
+        await until(all_announced, "the events of all 200 photos")
         assert await stored(whole) == recorded(await whole.listings())
 
 

@@ -99,7 +99,8 @@ async def connected(vendor: str, path: Path) -> AsyncIterator[Site]:
             await checkout.run("make", "install")
             await checkout.imagectl("connect", mls.web_api, "--profile", vendor, *condition, "--yes", "--start")
             printed = await checkout.run("make", "gallery")
-            yield Site(mls, clock, checkout, http, printed.split()[-1])
+            # Where make calls make, its last line names a directory.
+            yield Site(mls, clock, checkout, http, re.findall(r"http://\S+", printed)[-1])
         finally:
             await checkout.run("make", "down")
 
