@@ -5,6 +5,7 @@ downloader, Kafka, MongoDB and object storage share the machine's cores with the
 """
 
 import asyncio
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -93,9 +94,12 @@ async def _encode_all(files: Sequence[Path], specs: tuple[VariantSpec, ...]) -> 
         async with Encoders() as encoders:
 
             async def encode(file: Path) -> None:
-                into = Path(name) / f"{file.parent.name}-{file.name}"
+                # A child may read and write only in the folder of its first photo.
+                source = Path(name) / f"{file.parent.name}-{file.name}"
+                into = source.with_suffix("")
                 into.mkdir(exist_ok=True)
-                encoded = await encoders.encode(file, into, specs, 60_000_000)
+                shutil.copy(file, source)
+                encoded = await encoders.encode(source, into, specs, 60_000_000)
                 assert isinstance(encoded, Encoded), encoded
 
             await asyncio.gather(*map(encode, files[:4]))  # warms up
