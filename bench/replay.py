@@ -116,7 +116,7 @@ def _rows(name: str, took: tuple[float, float], plain: float) -> list[Row]:
 
 
 def _changing() -> EventSource:
-    """Return a source of 100,000 events, which are made when they are read.
+    """Return a source of 100,000 events. It makes the events while the caller reads them.
 
     Each event announces newer photos than all earlier events of its listing.
     """

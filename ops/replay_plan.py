@@ -68,9 +68,10 @@ class ReplayPlan:
         self.unreadable[reason if is_named else "other reasons"] += 1
 
     def count(self, *, changes: bool) -> None:
-        """Count an event that can be read, as one that changes something or as one that does not.
+        """Count a readable event, either in `changing` or in `unchanged`.
 
-        `changes` is True if the event changes a listing's record or begins a download.
+        `changes` is True if the event changes a listing's record or begins a download; it is then counted in
+        `changing`.
         """
         self.changing += changes
         self.unchanged += not changes

@@ -30,7 +30,9 @@ Choice = TypeVar("Choice", bound=StrEnum)
 
 @dataclass(frozen=True, slots=True)
 class PhotoView:
-    """One photo of a listing as pages show it: of the MLS's URL only the `host` is shown.
+    """One photo of a listing as the desk's pages show it.
+
+    `host` is the host of the photo's URL at the MLS; pages show no other part of that URL.
 
     `tone` is the colour of the photo's status. `next_step` is a phrase that says what happens next to the photo.
     """

@@ -1,5 +1,6 @@
 """Property records over HTTP: accepted ones are on Kafka before the answer, and each refused one has a reason."""
 
+import asyncio
 import gzip
 import io
 import json
@@ -178,6 +179,22 @@ async def test_a_client_that_leaves_frees_its_place() -> None:
                 await ingest.http.post(
                     PATH, data=_endless(), headers={"Content-Type": NDJSON}, timeout=aiohttp.ClientTimeout(0.2)
                 )
+        assert (await send(ingest, json.dumps(A)))[0] == 202
+
+
+async def test_a_client_that_stops_sending_is_refused_and_frees_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body, "_MAX_SECONDS", 0.2)
+    monkeypatch.setattr(listings_route, "_MAX_REQUESTS", 1)
+    has_answer = asyncio.Event()
+
+    async def stalled() -> Any:
+        yield b'{"ListingKey": "A"}\n'
+        await has_answer.wait()
+
+    async with an_ingest() as ingest, asyncio.timeout(20):
+        async with ingest.http.post(PATH, data=stalled(), headers={"Content-Type": NDJSON}) as answer:
+            assert answer.status == 400
+        has_answer.set()
         assert (await send(ingest, json.dumps(A)))[0] == 202
 
 
