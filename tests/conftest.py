@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from PIL import Image
 
 from tests.servers import Namespace, Servers, a_namespace, running
 
@@ -25,6 +26,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if isinstance(item, pytest.Function) and "servers" in item.fixturenames:
             item.add_marker(pytest.mark.servers)
     items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+
+
+@pytest.fixture(autouse=True)
+def _pixel_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restore Pillow's limit of pixels after each test: a decoder that runs in the test's process sets it for good."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
 
 
 @pytest.fixture(scope="session")
